@@ -136,9 +136,7 @@ class Backbone(ABC):
     @property
     def max_positions(self) -> int | None:
         """How many positions (prompt and text together) the model can hold; None: no limit."""
-        limit = getattr(self.config, "max_position_embeddings", None) or getattr(
-            self.config, "n_positions", None
-        )
+        limit = getattr(self.config, "max_position_embeddings", None)
         if limit is None:
             return None
         for name, module in self.model.named_modules():
@@ -229,27 +227,43 @@ class Backbone(ABC):
         Works on any model whose head is a linear map over the base model's last hidden state, without
         knowing its architecture; both changes are gone after the block, also after an error.
         """
-        handle = None
+        base = getattr(self.model, self.model.base_model_prefix, None)
         head = self.model.get_output_embeddings()
-        patched = "forward" in head.__dict__
-        original = head.forward
+        whole_head = head.forward
+        if rows is not None:
+            weight = head.weight.index_select(0, rows)
+            bias = None if head.bias is None else head.bias.index_select(0, rows)
+        gathered = read_positions is None
+
+        def after_base(module: nn.Module, args: Any, output: Any) -> Any:
+            nonlocal gathered
+            if gathered:
+                return output
+            gathered = True
+            hidden = gather_rows(output[0], read_positions)
+            if isinstance(output, tuple):
+                return (hidden, *output[1:])
+            output.last_hidden_state = hidden
+            return output
+
+        def narrow_head(hidden: Tensor) -> Tensor:
+            # Some models (OPT) call a part of their base model instead of the base model itself.
+            if not gathered:
+                hidden = gather_rows(hidden, read_positions)
+            return whole_head(hidden) if rows is None else F.linear(hidden, weight, bias)
+
+        handle = base.register_forward_hook(after_base) if isinstance(base, nn.Module) else None
+        own_forward = head.__dict__.get("forward")
+        head.forward = narrow_head
         try:
-            if read_positions is not None:
-                base = getattr(self.model, self.model.base_model_prefix)
-                handle = base.register_forward_hook(_gather_hook(read_positions))
-            if rows is not None:
-                weight = head.weight.index_select(0, rows)
-                bias = None if head.bias is None else head.bias.index_select(0, rows)
-                head.forward = lambda hidden: F.linear(hidden, weight, bias)
             yield
         finally:
             if handle is not None:
                 handle.remove()
-            if rows is not None:
-                if patched:
-                    head.forward = original
-                else:
-                    head.__dict__.pop("forward", None)
+            if own_forward is None:
+                del head.forward
+            else:
+                head.forward = own_forward
 
     def single_rows(self, label_ids: LabelIds) -> Tensor | None:
         """``[C]`` token ids when every label word is one piece, else None."""
@@ -258,20 +272,9 @@ class Backbone(ABC):
         return torch.tensor([pieces[0] for pieces in label_ids], device=self.device)
 
 
-def _gather_hook(read_positions: Tensor) -> Any:
-    def hook(module: nn.Module, args: Any, output: Any) -> Any:
-        hidden = output[0]
-        narrowed = gather_rows(hidden, read_positions)
-        if isinstance(output, tuple):
-            return (narrowed, *output[1:])
-        output.last_hidden_state = narrowed
-        return output
-
-    return hook
-
-
-def gather_rows(hidden: Tensor, positions: Tensor) -> Tensor:
+def gather_rows(hidden: Tensor, positions: Tensor | None) -> Tensor:
     """``[B, S, H]`` and ``[B, M]`` to ``[B, M, H]``."""
+    assert positions is not None
     index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
     return hidden.gather(1, index)
 

@@ -1,0 +1,1 @@
+"""Layouts, tokenisation and batches."""

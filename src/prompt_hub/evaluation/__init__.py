@@ -1,0 +1,1 @@
+"""Scores of one prompt on one task, with floors and intervals."""

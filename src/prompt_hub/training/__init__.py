@@ -1,0 +1,1 @@
+"""Prompt training on transformers' Trainer."""

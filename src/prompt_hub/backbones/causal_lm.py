@@ -1,0 +1,128 @@
+"""Causal language models: GPT-2, OPT, Llama, Qwen, SmolLM and their like.
+
+A causal prompt does not see the text, so its keys and values are the same for every row: they are computed
+once, at batch size 1, and shared over the batch. This is exact, in training too: the gradient flows through
+the cache.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows, mean_by_example
+from prompt_hub.errors import UserError
+
+
+class CausalLM(Backbone):
+    family = "causal_lm"
+
+    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+        return self._scores(prompt, batch, label_ids, self._logits)
+
+    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+        return self._scores(prompt, batch, label_ids, self._reference_logits)
+
+    def target_loss(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+        assert batch.labels is not None
+        return mean_by_example(self._logits(prompt, batch, None), batch.labels)
+
+    def _scores(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
+        rows = self.single_rows(label_ids)
+        if rows is not None:
+            return run(prompt, batch, rows)[:, 0].float()
+        # A word's score is log p(first piece) + log p(second | first) + ...; the first pieces of all words
+        # come from one forward over the text, each longer word adds one forward over text and word.
+        first = run(prompt, batch, None)[:, 0].float().log_softmax(-1)
+        scores = []
+        for word in label_ids:
+            score = first[:, word[0]]
+            if len(word) > 1:
+                logits = run(prompt, append_pieces(batch, word[:-1]), None)
+                log_probs = logits.float().log_softmax(-1)
+                pieces = torch.tensor(word[1:], device=self.device)
+                score = score + log_probs[:, torch.arange(len(word) - 1), pieces].sum(1)
+            scores.append(score)
+        return torch.stack(scores, 1)
+
+    def _logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, the prompt's cache computed once."""
+        inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
+        if prompt is not None:
+            cache = self.prompt_cache(prompt, batch.size)
+            ones = batch.attention_mask.new_ones(batch.size, prompt.shape[0])
+            inputs["attention_mask"] = torch.cat([ones, batch.attention_mask], 1)
+            inputs["past_key_values"] = cache
+        with self.narrowed(batch.read_positions, rows):
+            return self.model(
+                input_ids=batch.input_ids, use_cache=prompt is not None, return_dict=True, **inputs
+            ).logits
+
+    def _reference_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
+        assert batch.read_positions is not None
+        logits = self.model(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).logits
+        logits = gather_rows(logits, batch.read_positions + prompt_len)
+        return logits if rows is None else logits[..., rows]
+
+    def prompt_cache(self, prompt: Tensor, batch_size: int) -> Any:
+        """Keys and values of the prompt alone, ``[1, heads, P, head width]`` a layer, expanded to B rows."""
+        base = getattr(self.model, self.model.base_model_prefix)
+        output = base(inputs_embeds=self.prompt_rows(prompt, 1), use_cache=True, return_dict=True)
+        cache = getattr(output, "past_key_values", None)
+        layers = getattr(cache, "layers", None)
+        if cache is None or not layers or not all(isinstance(layer.keys, Tensor) for layer in layers):
+            raise UserError(
+                f"Backbone {self.describe()} keeps no key/value cache, which a shared prompt needs. "
+                "Use an attention-based causal model (GPT-2, Llama, Qwen, OPT, ...)."
+            )
+        for layer in layers:
+            layer.keys = layer.keys.expand(batch_size, -1, -1, -1)
+            layer.values = layer.values.expand(batch_size, -1, -1, -1)
+        return cache
+
+    @torch.no_grad()
+    def generate(
+        self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, **options: Any
+    ) -> list[list[int]]:
+        embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
+        # generate() continues from the last column, so rows are shifted to end there; the padding then
+        # stands in front of the prompt and leaves no hole between prompt and text.
+        total = attention_mask.shape[1]
+        shift = total - attention_mask.sum(1, keepdim=True)
+        source = torch.arange(total, device=self.device).unsqueeze(0) - shift
+        attention_mask = (source >= 0).long()
+        source = source.clamp(min=0)
+        embeddings = embeddings.gather(1, source.unsqueeze(-1).expand(-1, -1, embeddings.shape[-1]))
+        eos = self.tokenizer.eos_token_id
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else eos
+        output = self.model.generate(
+            inputs_embeds=embeddings,
+            attention_mask=attention_mask,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            pad_token_id=pad,
+            eos_token_id=eos,
+            **options,
+        )
+        special = {eos, pad}
+        return [[token for token in row if token not in special] for row in output.tolist()]
+
+
+def append_pieces(batch: Batch, pieces: list[int] | tuple[int, ...] | Any) -> Batch:
+    """The batch with ``pieces`` written behind each row's last real token, read at those pieces."""
+    count = len(pieces)
+    device = batch.input_ids.device
+    lengths = batch.attention_mask.sum(1, keepdim=True)
+    slots = lengths + torch.arange(count, device=device)
+    padding = batch.input_ids.new_zeros(batch.size, count)
+    values = torch.tensor(list(pieces), device=device).expand(batch.size, -1)
+    return Batch(
+        torch.cat([batch.input_ids, padding], 1).scatter(1, slots, values),
+        torch.cat([batch.attention_mask, padding], 1).scatter(1, slots, 1),
+        slots,
+        batch.labels,
+        batch.placement,
+    )

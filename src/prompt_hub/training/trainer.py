@@ -1,0 +1,174 @@
+"""``PromptTrainer``: transformers' Trainer for one prompt on one task."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Sampler
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from prompt_hub.encoding.batches import LengthBucketSampler
+from prompt_hub.encoding.encoder import EncodedSplit, Encoder
+from prompt_hub.evaluation.predict import from_scores
+from prompt_hub.progress import progress_bar
+from prompt_hub.tasks.metrics import compute_metrics
+from prompt_hub.training.arguments import PromptTrainingArguments
+from prompt_hub.training.module import PromptModule
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d+)")
+_EVALUATIONS = 5
+
+
+class PromptTrainer(Trainer):
+    """Trains ``PromptModule``; batches hold texts of like length, metrics are the task's own.
+
+    held_out: rows that choose the checkpoint; empty or None: the last step is kept.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        initial: Tensor,
+        args: PromptTrainingArguments,
+        train: EncodedSplit,
+        held_out: EncodedSplit | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        self.encoder = encoder
+        args = settled(args, len(train), bool(held_out))
+        # One process drives one device; several devices are several processes (torchrun, accelerate).
+        args._n_gpu = min(args.n_gpu, 1)
+        super().__init__(
+            model=PromptModule(encoder, initial),
+            args=args,
+            train_dataset=train,  # type: ignore[arg-type]
+            eval_dataset=by_length(held_out) if held_out else None,  # type: ignore[arg-type]
+            data_collator=encoder.collate,
+            compute_metrics=None if encoder.task.kind == "generation" else self._metrics,
+            callbacks=list(callbacks),
+        )
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_StderrProgress(encoder.task.name))
+        if args.early_stopping_patience is not None and held_out:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+
+    @property
+    def prompt(self) -> Tensor:
+        """``[P, H]`` float32 on the CPU."""
+        module = self.accelerator.unwrap_model(self.model)
+        return module.prompt.detach().float().cpu().clone()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        # Processes take neighbouring batches; buckets of all their rows make n processes with batch b see
+        # what one process with batch n * b sees.
+        size = self.args.train_batch_size * max(1, self.args.world_size)
+        return LengthBucketSampler(dataset.lengths, size, self.args.seed)
+
+    def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        logits, labels = prediction.predictions, prediction.label_ids
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        task = self.encoder.task
+        references = labels.tolist()
+        if task.kind == "regression":
+            assert task.label_range is not None
+            low, high = task.label_range
+            references = [low + (high - low) * value for value in references]
+        return compute_metrics(task, from_scores(self.encoder, logits).values, references)
+
+
+def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> PromptTrainingArguments:
+    """A copy of the arguments with when to evaluate and save decided.
+
+    Where the caller asked for nothing: five evaluations over the run when there are held-out rows, and a
+    checkpoint at each, so that an interrupted run loses little.
+    """
+    args = copy.copy(args)
+    by_steps = str(args.eval_strategy.value) == "no" and str(args.save_strategy.value) == "steps"
+    if by_steps and not args.asked_no_evaluation:
+        batch = args.train_batch_size * max(1, args.world_size) * args.gradient_accumulation_steps
+        total = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * -(-rows // batch))
+        every = max(1, round(total / _EVALUATIONS))
+        if args.save_steps != type(args).save_steps:
+            every = int(args.save_steps)
+        args.save_steps = args.eval_steps = every
+        args.logging_steps = min(args.logging_steps, every)
+        if has_held_out:
+            args.eval_strategy = type(args.eval_strategy)("steps")
+            args.load_best_model_at_end = True
+            args.metric_for_best_model = args.metric_for_best_model or "loss"
+            args.greater_is_better = not args.metric_for_best_model.endswith("loss")
+    if not has_held_out:
+        args.eval_strategy = type(args.eval_strategy)("no")
+        args.load_best_model_at_end = False
+    return args
+
+
+def by_length(encoded: EncodedSplit) -> EncodedSplit:
+    """The rows sorted by length, longest first."""
+    return EncodedSplit(sorted(encoded.rows, key=len, reverse=True), encoded.truncated)
+
+
+def last_complete_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to its end, or None.
+
+    ``trainer_state.json`` is what the Trainer writes last; a folder where it is missing or cut off is from
+    a run that was killed while saving.
+    """
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        match = _CHECKPOINT.fullmatch(path.name)
+        try:
+            state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        complete = all((path / name).is_file() for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"))
+        if match and complete and state.get("global_step") == int(match.group(1)):
+            found.append((int(match.group(1)), path))
+    return max(found)[1] if found else None
+
+
+class _StderrProgress(TrainerCallback):
+    """A bar over the steps with loss and held-out score, on stderr."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.note = ""
+        self._context: Any = None
+        self._bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self._context = progress_bar(f"train {self.name}", state.max_steps)
+            self._bar = self._context.__enter__()
+            if state.global_step:
+                self._bar.advance(state.global_step)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.advance(1, self.note)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        shown = {"loss": "loss", "eval_loss": "held-out loss", "eval_combined_score": "held-out score"}
+        parts = [f"{shown[key]} {float(value):.3f}" for key, value in (logs or {}).items() if key in shown]
+        if parts and state.is_world_process_zero:
+            self.note = ", ".join(parts)
+            if not sys.stderr.isatty() and not args.disable_tqdm:
+                print(f"step {state.global_step}/{state.max_steps}: {self.note}", file=sys.stderr)
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.__exit__(None, None, None)
+            self._context = self._bar = None
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.close()

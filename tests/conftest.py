@@ -1,0 +1,55 @@
+"""Shared fixtures: tiny backbones, the folder of real data where it is present."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+sys.path.insert(0, str(Path(__file__).parent))
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The developers' folder of real data and reference numbers."""
+    if not SHARED.is_dir():
+        pytest.skip(f"the folder with real data and reference numbers is not there: {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``tiny_folder("gpt2")``: the folder of a tiny random model, built once a session."""
+    from tiny_models import build
+
+    built: dict[str, Path] = {}
+
+    def get(kind: str) -> Path:
+        if kind not in built:
+            built[kind] = build(kind, tmp_path_factory.mktemp("models") / kind)
+        return built[kind]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_folder: Callable[[str], Path]) -> Callable[..., object]:
+    """``tiny("gpt2")``: the loaded backbone (shared by the tests of a session; do not change it)."""
+    from prompt_hub.backbones import load_backbone
+
+    loaded: dict[str, object] = {}
+
+    def get(kind: str) -> object:
+        if kind not in loaded:
+            loaded[kind] = load_backbone(str(tiny_folder(kind)))
+        return loaded[kind]
+
+    return get
