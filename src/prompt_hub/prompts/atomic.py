@@ -1,0 +1,92 @@
+"""Files that are either the old version or the new one, never half of either."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from prompt_hub.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes beside ``path`` and moves the finished file into place."""
+    temporary = _temporary(path)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_folder(folder: Path, files: dict[str, bytes], stale: tuple[str, ...] = ()) -> None:
+    """Puts ``files`` into ``folder``, the last one last; removes what of ``stale`` is not in ``files``.
+
+    A new folder appears complete, by one rename. In an existing folder every file is replaced by itself, and
+    unrelated files stay; whoever writes must let the last file say what the others have to look like.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if not folder.exists() and _publish(folder, files):
+            return
+        folder.mkdir(exist_ok=True)
+        with locked(folder):
+            for name, data in files.items():
+                write_file(folder / name, data)
+            for name in stale:
+                if name not in files:
+                    (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+
+
+def _publish(folder: Path, files: dict[str, bytes]) -> bool:
+    temporary = _temporary(folder)
+    try:
+        temporary.mkdir()
+        for name, data in files.items():
+            write_file(temporary / name, data)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if folder.is_dir():  # another process was first
+                return False
+            raise
+        return True
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def locked(folder: Path, shared: bool = False) -> Iterator[None]:
+    """Inside the block no other process replaces the folder's files; with ``shared`` others may read too.
+
+    The lock is the operating system's and ends with its process. Where there is none (Windows, some network
+    file systems) the block runs without, and the hashes in ``prompt_hub.json`` still tell a mixture.
+    """
+    descriptor = None
+    if fcntl is not None:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    return path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.part"

@@ -1,0 +1,154 @@
+"""Prompts in and out of other programs' formats: thunlp, PEFT, numpy, safetensors, vLLM."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import torch as safetensors_torch
+
+from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.prompts import foreign
+from prompt_hub.prompts.atomic import write_file, write_folder
+from prompt_hub.prompts.foreign import PAPER_FILE
+from prompt_hub.prompts.metadata import PEFT_CONFIG_NAME, WEIGHTS_NAME
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+VLLM_KEY = "prompt_embeds"
+
+
+def detect_format(path: str | os.PathLike[str]) -> str:
+    """``prompt_hub``, ``peft``, ``torch`` (thunlp's files too), ``numpy`` or ``safetensors``, by content."""
+    return foreign.detect_format(Path(path))
+
+
+def import_prompt(
+    path: str | os.PathLike[str],
+    *,
+    backbone_name: str | None = None,
+    family: str | None = None,
+    task: str | None = None,
+    layout: str | None = None,
+    key: str | None = None,
+) -> SoftPrompt:
+    """One prompt from a file or folder; ``key`` picks one where there are several (``.npz``, say).
+
+    For the names of the paper's released prompts, task, backbone, family and layout are known; what is
+    passed here wins over what the name or file says.
+    """
+    prompts = import_prompts(path, backbone_name=backbone_name, family=family, task=task, layout=layout)
+    if key is not None:
+        if key not in prompts:
+            raise unknown_name(f"prompt in {path}", key, prompts)
+        return prompts[key]
+    if len(prompts) > 1:
+        raise UserError(
+            f"{path} holds {len(prompts)} prompts: {', '.join(sorted(prompts))}. Choose one by key."
+        )
+    return next(iter(prompts.values()))
+
+
+def import_prompts(
+    path: str | os.PathLike[str],
+    *,
+    backbone_name: str | None = None,
+    family: str | None = None,
+    task: str | None = None,
+    layout: str | None = None,
+) -> dict[str, SoftPrompt]:
+    """All prompts in a file, by key; or in a folder of the paper's prompt folders, by folder name."""
+    where = Path(path)
+    if where.is_dir() and not _is_one_prompt(where):
+        found = {
+            str(file.parent.relative_to(where)): foreign.read_foreign(file.parent, "torch")
+            for file in sorted(where.rglob(PAPER_FILE))
+        }
+        prompts = {name: SoftPrompt(*next(iter(inside.values()))) for name, inside in found.items()}
+        if not prompts:
+            foreign.detect_format(where)  # raises, with what can be read
+    else:
+        prompts = _read(where)
+    given = {"name": backbone_name, "family": family}
+    known = {key: value for key, value in given.items() if value is not None}
+    for prompt in prompts.values():
+        old = prompt.metadata
+        prompt.metadata = replace(
+            old,
+            backbone={**old.backbone, **known},
+            task=task if task is not None else old.task,
+            layout=layout if layout is not None else old.layout,
+        )
+    return prompts
+
+
+def _is_one_prompt(folder: Path) -> bool:
+    try:
+        foreign.detect_format(folder)
+    except UserError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, SoftPrompt]:
+    found = foreign.detect_format(path)
+    if found == "prompt_hub":
+        return {foreign.SINGLE_KEY: SoftPrompt.from_pretrained(path)}
+    return {key: SoftPrompt(*prompt) for key, prompt in foreign.read_foreign(path, found).items()}
+
+
+def export_prompt(prompt: SoftPrompt, format: str, path: str | os.PathLike[str]) -> Path:
+    """Writes the prompt for another program and returns where.
+
+    ``peft``: a folder for ``PeftModel.from_pretrained``. ``npy``: float32 ``[P, H]``. ``vllm``: the tensor
+    ``[P, H]`` for vLLM's ``prompt_embeds``, as ``.pt`` (``torch.load`` gives the tensor) or, by the path's
+    ending, ``.safetensors`` (key ``prompt_embeds``). vLLM takes the whole input of a request as one tensor
+    ``[sequence, H]``, so the text's embeddings are to be put behind it:
+    ``torch.cat([prompt, embedding_layer(input_ids)])``, with ``enable_prompt_embeds=True``
+    (docs.vllm.ai/en/stable/features/prompt_embeds). vLLM serves causal models only.
+    """
+    if format not in EXPORTERS:
+        raise unknown_name("export format", format, EXPORTERS)
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        EXPORTERS[format](prompt, target)
+    except OSError as error:
+        raise UserError(f"Cannot write {target}: {error.strerror or error}.") from error
+    return target
+
+
+def _export_peft(prompt: SoftPrompt, path: Path) -> None:
+    write_folder(path, {WEIGHTS_NAME: prompt.peft_weights(), PEFT_CONFIG_NAME: prompt.peft_config()})
+
+
+def _export_npy(prompt: SoftPrompt, path: Path) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, prompt.embeddings.numpy(), allow_pickle=False)
+    write_file(path, buffer.getvalue())
+
+
+def _export_vllm(prompt: SoftPrompt, path: Path) -> None:
+    family = prompt.metadata.family
+    if family not in (None, "causal_lm"):
+        raise UserError(
+            f"vLLM takes prompt_embeds for causal models only; this is a {prompt.metadata.describe()}. "
+            "Export it as peft or npy."
+        )
+    if path.suffix == ".safetensors":
+        write_file(path, safetensors_torch.save({VLLM_KEY: prompt.embeddings}, metadata={"format": "pt"}))
+        return
+    buffer = io.BytesIO()
+    torch.save(prompt.embeddings, buffer)
+    write_file(path, buffer.getvalue())
+
+
+EXPORTERS: dict[str, Callable[[SoftPrompt, Path], None]] = {
+    "peft": _export_peft,
+    "npy": _export_npy,
+    "vllm": _export_vllm,
+}

@@ -1,0 +1,278 @@
+"""A soft prompt: ``[P, H]`` numbers and everything needed to use them again.
+
+On disk it is a folder that PEFT loads as a prompt-tuning adapter, with ``prompt_hub.json`` beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import torch as safetensors_torch
+from torch import Tensor
+
+from prompt_hub.errors import UserError
+from prompt_hub.prompts.atomic import locked, write_folder
+from prompt_hub.prompts.fit import check_fits
+from prompt_hub.prompts.foreign import (
+    PEFT_KEY,
+    PEFT_PICKLE_NAME,
+    READABLE,
+    detect_format,
+    read_foreign,
+)
+from prompt_hub.prompts.metadata import (
+    CARD_NAME,
+    MAX_TENSOR_BYTES,
+    METADATA_NAME,
+    PEFT_CONFIG_NAME,
+    TRAIN_ROWS_NAME,
+    WEIGHTS_NAME,
+    PromptMetadata,
+    check_file,
+    read_bounded,
+    read_metadata,
+)
+from prompt_hub.prompts.model_card import model_card
+from prompt_hub.prompts.tensor_files import check_prompt, parse_safetensors
+
+if TYPE_CHECKING:
+    from prompt_hub.backbones.base import BackboneIdentity
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_FILES = [METADATA_NAME, PEFT_CONFIG_NAME, WEIGHTS_NAME, PEFT_PICKLE_NAME, TRAIN_ROWS_NAME]
+_ROWS_KEY = "hashes"
+
+# FEATURE_EXTRACTION is the one type under which PEFT puts a prompt before a masked LM's text and returns the
+# model's own output; without a task type it loads the adapter and then silently leaves it out.
+_PEFT_TASK_TYPES = {
+    "causal_lm": "CAUSAL_LM",
+    "seq2seq_lm": "SEQ_2_SEQ_LM",
+    "masked_lm": "FEATURE_EXTRACTION",
+}
+
+
+@dataclass(eq=False)
+class SoftPrompt:
+    """embeddings: ``[P, H]``; kept as float32 on the CPU, copied, so later training does not change them.
+
+    metadata: its ``prompt_len``, ``prompt_hash`` and backbone width are set from the embeddings.
+    train_rows: ``[n]`` int64 hashes of the training rows, by which transfer drops rows that two tasks
+    share; None if unknown. Raises ``UserError`` for tensors that cannot be a prompt.
+    """
+
+    embeddings: Tensor
+    metadata: PromptMetadata
+    train_rows: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.embeddings = check_prompt(self.embeddings, "The prompt")
+        if self.train_rows is not None:
+            self.train_rows = _check_rows(self.train_rows, "train_rows")
+        self.metadata = replace(
+            self.metadata,
+            prompt_len=self.prompt_len,
+            prompt_hash=self.hash,
+            backbone={**self.metadata.backbone, "hidden": self.hidden},
+        )
+
+    @property
+    def prompt_len(self) -> int:
+        return self.embeddings.shape[0]
+
+    @property
+    def hidden(self) -> int:
+        return self.embeddings.shape[1]
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits of SHA-256 over shape and float32 values."""
+        digest = hashlib.sha256(str(tuple(self.embeddings.shape)).encode())
+        digest.update(self.embeddings.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def check_fits(
+        self, identity: BackboneIdentity, layout: str | None = None, force: bool = False
+    ) -> list[str]:
+        """Warnings, or ``UserError`` naming both sides when the prompt does not belong to the backbone.
+
+        ``force`` lets everything pass but the width, as warnings. ``fit.check_fits`` says what is compared.
+        """
+        return check_fits(self.metadata, self.hidden, identity, layout, force)
+
+    # -- disk ------------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | os.PathLike[str], repo_id: str | None = None) -> Path:
+        """Writes the prompt folder; what else lies in it stays. Readers see the old prompt or the new one.
+
+        A new folder appears by one rename. In an existing one, under a lock, ``prompt_hub.json`` is replaced
+        last and carries the weights' SHA-256, so that a save that was killed halfway is recognised.
+        ``repo_id`` goes into the model card's examples.
+        """
+        path = Path(folder)
+        if path.exists() and not path.is_dir():
+            raise UserError(f"Cannot save a prompt to {str(path)!r}: a file is there. Name a folder.")
+        contents = {PEFT_CONFIG_NAME: self.peft_config(), WEIGHTS_NAME: self.peft_weights()}
+        if self.train_rows is not None:
+            contents[TRAIN_ROWS_NAME] = safetensors_torch.save({_ROWS_KEY: self.train_rows})
+        hashed = {
+            name: hashlib.sha256(data).hexdigest()
+            for name, data in contents.items()
+            if name in (WEIGHTS_NAME, TRAIN_ROWS_NAME)
+        }
+        metadata = replace(
+            self.metadata, files=hashed, prompt_len=self.prompt_len, prompt_hash=self.hash
+        ).checked()
+        contents[CARD_NAME] = model_card(metadata, repo_id).encode()
+        contents[METADATA_NAME] = metadata.to_json().encode()
+        write_folder(path, contents, stale=(TRAIN_ROWS_NAME, PEFT_PICKLE_NAME))
+        return path
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], revision: str | None = None) -> SoftPrompt:
+        """A prompt from a folder or file (any format of ``foreign``), or from the Hub by ``owner/name``.
+
+        revision: branch, tag or commit on the Hub. Raises ``UserError`` for anything that is not one
+        complete prompt; nothing in the files is executed.
+        """
+        path = Path(source)
+        if os.path.lexists(path):
+            if revision is not None:
+                raise UserError(
+                    f"{str(path)!r} is on this disk and has no revisions. Leave revision={revision!r} out."
+                )
+        elif isinstance(source, str) and _HUB_ID.fullmatch(source):
+            path = _download(source, revision)
+        else:
+            raise UserError(
+                f"There is no prompt at {str(source)!r}, and it is no Hub id (owner/name). "
+                f"Readable: {READABLE}."
+            )
+        found = detect_format(path)
+        if found == "prompt_hub":
+            return _load(path)
+        prompts = read_foreign(path, found)
+        if len(prompts) > 1:
+            raise UserError(
+                f"{path} holds {len(prompts)} prompts: {', '.join(sorted(prompts))}. Take one with "
+                "import_prompt(path, key=...)."
+            )
+        return cls(*next(iter(prompts.values())))
+
+    def push_to_hub(self, repo_id: str, private: bool | None = None, token: str | None = None) -> str:
+        """Uploads the prompt folder to the Hub repository ``owner/name``, made if it is missing; its URL.
+
+        The folder holds hashes of the training rows (``train_rows``) and the data's source: set
+        ``train_rows`` to None first where even those are not to be public.
+        """
+        from huggingface_hub import HfApi
+
+        if not _HUB_ID.fullmatch(repo_id):
+            raise UserError(f"{repo_id!r} is no Hub id. Write it as owner/name.")
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as parent, _hub_errors(f"upload to {repo_id!r}"):
+            folder = self.save_pretrained(Path(parent) / "prompt", repo_id=repo_id)
+            url = api.create_repo(repo_id, private=private, exist_ok=True)
+            api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=f"Soft prompt {self.metadata.task or ''} {self.hash}".replace("  ", " "),
+            )
+        return str(url)
+
+    # -- PEFT ------------------------------------------------------------------------------------
+
+    def peft_config(self) -> bytes:
+        """``adapter_config.json`` of PEFT's prompt tuning."""
+        config: dict[str, Any] = {
+            "peft_type": "PROMPT_TUNING",
+            "task_type": _PEFT_TASK_TYPES.get(self.metadata.family or ""),
+            "base_model_name_or_path": self.metadata.backbone_name,
+            "revision": self.metadata.backbone.get("revision"),
+            "num_virtual_tokens": self.prompt_len,
+            "token_dim": self.hidden,
+            # PEFT's default for sequence-to-sequence models is 2: it would expect a second prompt of the same
+            # size, which its forward never uses.
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",
+            "inference_mode": True,
+        }
+        return (json.dumps(config, indent=2) + "\n").encode()
+
+    def peft_weights(self) -> bytes:
+        """``adapter_model.safetensors`` of PEFT's prompt tuning."""
+        return safetensors_torch.save({PEFT_KEY: self.embeddings}, metadata={"format": "pt"})
+
+
+def _load(folder: Path) -> SoftPrompt:
+    rows = None
+    with locked(folder, shared=True):
+        metadata = read_metadata(folder)
+        weights = _read_tensor(folder, WEIGHTS_NAME, PEFT_KEY, metadata)
+        if TRAIN_ROWS_NAME in metadata.files:
+            rows = _read_tensor(folder, TRAIN_ROWS_NAME, _ROWS_KEY, metadata)
+    if rows is not None:
+        rows = _check_rows(rows, str(folder / TRAIN_ROWS_NAME))
+    prompt = SoftPrompt(check_prompt(weights, str(folder / WEIGHTS_NAME)), metadata, rows)
+    if prompt.hidden != (metadata.hidden or prompt.hidden) or prompt.hash != (
+        metadata.prompt_hash or prompt.hash
+    ):
+        raise UserError(
+            f"{folder}: {METADATA_NAME} describes prompt {metadata.prompt_hash} of width {metadata.hidden}, "
+            f"but {WEIGHTS_NAME} holds {prompt.hash} of width {prompt.hidden}. Save the prompt again."
+        )
+    return prompt
+
+
+def _read_tensor(folder: Path, name: str, key: str, metadata: PromptMetadata) -> Tensor:
+    path = folder / name
+    data = read_bounded(path, MAX_TENSOR_BYTES)
+    check_file(data, name, metadata, folder)
+    tensors = parse_safetensors(data, str(path))
+    if key not in tensors:
+        raise UserError(f"{path} has no tensor {key!r}; it holds: {', '.join(sorted(tensors)) or 'none'}.")
+    return tensors[key]
+
+
+def _check_rows(rows: Tensor, source: str) -> Tensor:
+    if rows.dtype != torch.int64 or rows.ndim != 1:
+        raise UserError(f"{source} must be an int64 tensor [n], not {rows.dtype} {list(rows.shape)}.")
+    return rows.detach().cpu().clone()
+
+
+def _download(repo_id: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+
+    version = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
+    with _hub_errors(f"get {version} from the Hub (there is no such folder here)"):
+        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=_HUB_FILES))
+    if not any((folder / name).exists() for name in (METADATA_NAME, PEFT_CONFIG_NAME)):
+        raise UserError(f"{version} holds no prompt: neither {METADATA_NAME} nor {PEFT_CONFIG_NAME}.")
+    return folder
+
+
+@contextmanager
+def _hub_errors(attempt: str) -> Iterator[None]:
+    """Turns what the Hub's client raises into a ``UserError`` that says what was attempted."""
+    # The client has changed its HTTP library before; it names the base of that library's errors here.
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except UserError:
+        raise
+    except (OSError, ValueError, HTTPError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"Cannot {attempt}: {reason} Check the name, the network or HF_HUB_OFFLINE, and for private "
+            "repositories the token (hf auth login)."
+        ) from error

@@ -1,0 +1,1 @@
+"""Records of work. Knows nothing of prompts."""

@@ -1,0 +1,105 @@
+"""Records: the stored result of one piece of work, with everything needed to repeat it.
+
+Written atomically: a reader sees the whole old file or the whole new one, never a half.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from prompt_hub.errors import UserError
+
+RECORD_VERSION = 1
+_PACKAGES = ("prompt-hub", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as far as results can depend on them."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpus": os.cpu_count(),
+    }
+
+
+@dataclass
+class Record:
+    """kind: train, eval, ... settings: what was asked. result: what came out. status: running, done, failed."""
+
+    kind: str
+    settings: dict[str, Any]
+    result: dict[str, Any] = field(default_factory=dict)
+    status: str = "running"
+    command: list[str] = field(default_factory=lambda: list(sys.argv))
+    environment: dict[str, Any] = field(default_factory=environment)
+    created: str = field(default_factory=now)
+    finished: str | None = None
+    record_version: int = RECORD_VERSION
+
+    def save(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    def finish(self, path: Path, result: dict[str, Any]) -> None:
+        self.result, self.status, self.finished = result, "done", now()
+        self.save(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Record | None:
+        """The record, or None where there is none. Raises ``UserError`` for a file that is not one."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise UserError(f"Record {path} cannot be read ({error}). Remove it to start anew.") from None
+        if not isinstance(data, dict) or data.get("record_version", 0) > RECORD_VERSION:
+            raise UserError(
+                f"Record {path} was written by a newer version of Prompt Hub (format "
+                f"{data.get('record_version') if isinstance(data, dict) else '?'}, this one reads {RECORD_VERSION})."
+            )
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        try:
+            return cls(**known)
+        except TypeError:
+            raise UserError(f"Record {path} is damaged. Remove it to start anew.") from None
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON through a temporary file beside the target and one rename."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
+        ) as stream:
+            try:
+                json.dump(data, stream, indent=2, ensure_ascii=False, default=str)
+                stream.flush()
+                os.fsync(stream.fileno())
+                os.replace(stream.name, path)
+            except BaseException:
+                os.unlink(stream.name)
+                raise
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose a writable --output.") from None
