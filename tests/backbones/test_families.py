@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_models import CAUSAL, KINDS, MASKED, SEQ2SEQ
 
 from prompt_hub.backbones import Batch
 from prompt_hub.backbones.base import gather_rows
 from prompt_hub.errors import UserError
+from tiny_models import CAUSAL, KINDS, MASKED, SEQ2SEQ
 
 LENGTHS = (3, 11, 7, 1)
 ONE_PIECE = [[9], [17], [23]]
@@ -71,9 +71,13 @@ def test_label_logits_are_those_of_a_forward_written_out_by_hand(tiny, kind):
             start = [backbone.config.decoder_start_token_id]
             if kind == "bart":
                 start.append(backbone.config.bos_token_id)
-            logits = backbone.model(inputs_embeds=inputs, decoder_input_ids=torch.tensor([start])).logits[0, -1]
+            logits = backbone.model(inputs_embeds=inputs, decoder_input_ids=torch.tensor([start])).logits[
+                0, -1
+            ]
         else:
-            logits = backbone.model(inputs_embeds=inputs).logits[0, len(prompt) + batch.read_positions[row, 0]]
+            logits = backbone.model(inputs_embeds=inputs).logits[
+                0, len(prompt) + batch.read_positions[row, 0]
+            ]
         assert_close(fast[row], logits[[9, 17, 23]], 2e-5)
 
 
@@ -82,7 +86,11 @@ def test_padding_content_and_batch_mates_do_not_matter(tiny, kind):
     backbone = tiny(kind)
     batch, prompt = make_batch(backbone), make_prompt(backbone)
     together = backbone.label_logits(prompt, batch, ONE_PIECE)
-    noisy = Batch(torch.where(batch.attention_mask == 0, 11, batch.input_ids), batch.attention_mask, batch.read_positions)
+    noisy = Batch(
+        torch.where(batch.attention_mask == 0, 11, batch.input_ids),
+        batch.attention_mask,
+        batch.read_positions,
+    )
     assert_close(backbone.label_logits(prompt, noisy, ONE_PIECE), together)
     for row, length in enumerate(LENGTHS):
         alone = Batch(

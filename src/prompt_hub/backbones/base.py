@@ -175,7 +175,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        """The same numbers by the plain Hugging Face forward: the prompt in every row, the whole head."""
+        """The same numbers by the plain forward: the prompt in every row, the whole head."""
 
     def target_loss(self, prompt: Tensor | None, batch: Batch) -> Tensor:
         """Mean over examples of the mean negative log-likelihood of a target token, a scalar.
@@ -206,12 +206,13 @@ class Backbone(ABC):
         """``[P, H]`` float32 to ``[B, P, H]`` in the backbone's dtype, without copying memory."""
         if prompt.ndim != 2 or prompt.shape[1] != self.hidden:
             raise UserError(
-                f"The prompt has shape {tuple(prompt.shape)}, but backbone {self.name} needs [P, {self.hidden}]."
+                f"The prompt has shape {tuple(prompt.shape)}, but backbone {self.name} needs "
+                f"[P, {self.hidden}]."
             )
         return prompt.to(self.device, self.dtype).unsqueeze(0).expand(batch_size, -1, -1)
 
     def with_prompt(self, prompt: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor, int]:
-        """Embeddings ``[B, P + S, H]``, mask ``[B, P + S]`` and P, for a forward with the prompt in every row."""
+        """Embeddings ``[B, P + S, H]``, mask ``[B, P + S]`` and P, with the prompt in front of every row."""
         text = self.embed(batch.input_ids)
         if prompt is None:
             return text, batch.attention_mask, 0
@@ -290,7 +291,7 @@ def hash_tensor(tensor: Tensor) -> str:
     """Sixteen hex digits of SHA-256 over shape and values rounded to bfloat16."""
     values = tensor.detach().to("cpu", torch.bfloat16).contiguous()
     digest = hashlib.sha256(str(tuple(values.shape)).encode())
-    digest.update(memoryview(values.view(torch.int16).numpy()).cast("B"))
+    digest.update(values.view(torch.int16).numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

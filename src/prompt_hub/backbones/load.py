@@ -180,8 +180,8 @@ def _load_config(name: str, source: str, revision: str | None) -> Any:
         known = ", ".join([*BUILT_IN, *_REGISTERED])
         at = f" at revision {revision!r}" if revision else ""
         raise UserError(
-            f"Unknown backbone {name!r}{at}: {first_line(error)} Give a Hub id such as FacebookAI/roberta-base, "
-            f"a local folder, a .gguf file, or one of: {known}."
+            f"Unknown backbone {name!r}{at}: {first_line(error)} Give a Hub id such as "
+            f"FacebookAI/roberta-base, a local folder, a .gguf file, or one of: {known}."
         ) from None
 
 

@@ -50,9 +50,7 @@ class MaskedLM(Backbone):
             logits = gather_rows(self.model(**inputs).logits, read)
             return logits if rows is None else logits[..., rows]
 
-    def _word_scores(
-        self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, narrow: bool
-    ) -> Tensor:
+    def _word_scores(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, narrow: bool) -> Tensor:
         """``[B, C]`` log-probabilities of words: one mask a piece, summed over the pieces.
 
         The pieces of one word are read in one forward, independently of each other (the model is not
@@ -61,9 +59,7 @@ class MaskedLM(Backbone):
         scores = torch.zeros(batch.size, len(label_ids), device=self.device)
         for pieces in sorted({len(word) for word in label_ids}):
             log_probs = (
-                self._logits_at_mask(prompt, repeat_mask(batch, pieces), None, narrow)
-                .float()
-                .log_softmax(-1)
+                self._logits_at_mask(prompt, repeat_mask(batch, pieces), None, narrow).float().log_softmax(-1)
             )
             for index, word in enumerate(label_ids):
                 if len(word) == pieces:

@@ -124,7 +124,7 @@ class Encoder:
                 return int(token_id)
         return 0
 
-    def _spaced(self, text: str) -> str:
+    def spaced(self, text: str) -> str:
         """The text as it stands behind other text: with a space in front, where the tokenizer needs one."""
         if self.template[-1:].isspace() and self.backbone.family == "causal_lm":
             return text
@@ -134,7 +134,7 @@ class Encoder:
         return text if bare and bare[0].startswith("▁") else f" {text}"
 
     def _word_ids(self, word: str) -> list[int]:
-        ids = self._ids(self._spaced(word.strip())) if word.strip() else []
+        ids = self._ids(self.spaced(word.strip())) if word.strip() else []
         if not ids:
             raise UserError(
                 f"Label word {word!r} of task {self.task.name!r} is empty for backbone {self.backbone.name}."
@@ -192,7 +192,10 @@ class Encoder:
             label = None if targets is not None or example.label is None else self._label(example.label)
             rows.append(
                 EncodedRow(
-                    ids, len(ids) - 1 if read < 0 else read, label, None if targets is None else targets[index]
+                    ids,
+                    len(ids) - 1 if read < 0 else read,
+                    label,
+                    None if targets is None else targets[index],
                 )
             )
         return EncodedSplit(rows, truncated)
@@ -213,7 +216,7 @@ class Encoder:
         targets = []
         for example in examples:
             text = str(example.label).strip()
-            targets.append(self._ids(self._spaced(text) if causal else text)[:room] + end)
+            targets.append(self._ids(self.spaced(text) if causal else text)[:room] + end)
         return targets
 
     # -- batches ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ stored with every prompt, because a prompt trained under one layout does not wor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prompt_hub.backbones.base import Placement
 from prompt_hub.errors import UserError, unknown_name
@@ -19,7 +19,7 @@ class Layout:
 
     name: str
     families: tuple[str, ...]
-    placement: Placement = Placement()
+    placement: Placement = field(default_factory=Placement)
 
 
 LAYOUTS = {

@@ -84,7 +84,11 @@ def evaluate(
     if not len(split):
         raise UserError(
             f"Task {task.name!r}: no rows are left to evaluate"
-            + (f" after {removed_overlap} shared with the training data were removed." if removed_overlap else ".")
+            + (
+                f" after {removed_overlap} shared with the training data were removed."
+                if removed_overlap
+                else "."
+            )
         )
     started = time.perf_counter()
     encoded = encode_split(encoder, split)

@@ -15,7 +15,7 @@ from prompt_hub.progress import track
 
 @dataclass(frozen=True)
 class Predictions:
-    """values: class indices, scores in the task's range, or texts, ``[n]``. probabilities: ``[n, C]`` or None."""
+    """values: ``[n]`` class indices, scores or texts. probabilities: ``[n, C]``, None for texts."""
 
     values: list[int] | list[float] | list[str]
     probabilities: np.ndarray | None = None

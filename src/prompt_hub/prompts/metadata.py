@@ -58,7 +58,8 @@ class PromptMetadata:
     """Where a prompt comes from and what it fits.
 
     backbone: ``BackboneIdentity.to_dict()``; an imported prompt may know only some of its keys.
-    label_words, classes: in class order. data: source, fingerprint of the training rows, n.
+    label_words, classes: in class order. task_definition: the task as data, so that a task made from a file
+    is known again. data: source, fingerprint of the training rows, n.
     metrics: numbers with their counts (``n``), nested as the caller likes.
     parent: None, or ``hash`` and ``relation`` ("warm-start", "projected", "imported").
     files: SHA-256 of the files written beside the json. extra: keys this version does not know, kept.
@@ -72,6 +73,7 @@ class PromptMetadata:
     classes: list[str] = field(default_factory=list)
     task: str | None = None
     task_type: str | None = None
+    task_definition: dict[str, Any] | None = None
     data: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
     hyperparameters: dict[str, Any] = field(default_factory=dict)
@@ -263,6 +265,7 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "classes": _TEXTS,
     "task": _TEXT_OR_NULL,
     "task_type": _TEXT_OR_NULL,
+    "task_definition": (_optional(_is_object), "an object or null"),
     "data": _OBJECT,
     "seed": (_optional(_is_int), "a whole number or null"),
     "hyperparameters": _OBJECT,

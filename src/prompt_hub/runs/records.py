@@ -46,7 +46,7 @@ def environment() -> dict[str, Any]:
 
 @dataclass
 class Record:
-    """kind: train, eval, ... settings: what was asked. result: what came out. status: running, done, failed."""
+    """kind: train, eval, ... settings: what was asked. result: what came out. status: running or done."""
 
     kind: str
     settings: dict[str, Any]
@@ -74,10 +74,12 @@ class Record:
             return None
         except (OSError, ValueError) as error:
             raise UserError(f"Record {path} cannot be read ({error}). Remove it to start anew.") from None
-        if not isinstance(data, dict) or data.get("record_version", 0) > RECORD_VERSION:
+        if not isinstance(data, dict):
+            raise UserError(f"Record {path} is damaged. Remove it to start anew.")
+        if data.get("record_version", 0) > RECORD_VERSION:
             raise UserError(
-                f"Record {path} was written by a newer version of Prompt Hub (format "
-                f"{data.get('record_version') if isinstance(data, dict) else '?'}, this one reads {RECORD_VERSION})."
+                f"Record {path} was written by a newer version of Prompt Hub: format "
+                f"{data['record_version']}, this one reads up to {RECORD_VERSION}."
             )
         known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
         try:
@@ -102,4 +104,6 @@ def write_json(path: Path, data: Any) -> None:
                 os.unlink(stream.name)
                 raise
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose a writable --output.") from None
+        raise UserError(
+            f"Cannot write {path}: {error.strerror or error}. Choose a writable --output."
+        ) from None

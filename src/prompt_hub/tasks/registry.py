@@ -11,7 +11,7 @@ import yaml
 
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.tasks.task import Task
-from prompt_hub.tasks.task_schema import task_from_dict
+from prompt_hub.tasks.task_schema import task_from_dict, validate_task
 
 _FOLDER = Path(__file__).parent / "registry"
 _SUFFIXES = (".yaml", ".yml")
@@ -72,7 +72,18 @@ def parse_task_yaml(text: str, where: str) -> Any:
 
 def load_task_file(path: str | os.PathLike[str]) -> Task:
     """A task from a YAML file of at most 1 MB."""
-    path = Path(path)
+    return task_from_dict(_read_task_file(Path(path)), str(path))
+
+
+def task_file_problems(path: str | os.PathLike[str]) -> list[str]:
+    """Everything that is wrong with a task file, empty when it is a task."""
+    try:
+        return validate_task(_read_task_file(Path(path)))
+    except UserError as error:
+        return [str(error)]
+
+
+def _read_task_file(path: Path) -> Any:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
@@ -84,7 +95,7 @@ def load_task_file(path: str | os.PathLike[str]) -> Task:
         raise UserError(
             f"Task file {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
         ) from error
-    return task_from_dict(parse_task_yaml(text, str(path)), str(path))
+    return parse_task_yaml(text, str(path))
 
 
 def task_names() -> list[str]:

@@ -12,7 +12,7 @@ from prompt_hub.errors import UserError
 
 
 def _old(text: str) -> dict[str, Any]:
-    return {"metadata": {"help": f"Accepted from older scripts. {text}"}}
+    return {"help": f"Accepted from older scripts. {text}"}
 
 
 @dataclass
@@ -58,10 +58,12 @@ class PromptTrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better one."}
     )
-    report_to: None | str | list[str] = field(
+    report_to: str | list[str] | None = field(
         default="none", metadata={"help": "none, tensorboard, wandb, trackio, ..."}
     )
-    per_device_train_batch_size: int = field(default=16, metadata={"help": "Training rows a device and step."})
+    per_device_train_batch_size: int = field(
+        default=16, metadata={"help": "Training rows a device and step."}
+    )
     per_device_eval_batch_size: int = field(default=32, metadata={"help": "Evaluation rows a device."})
     load_best_model_at_end: bool = field(
         default=True, metadata={"help": "Keep the checkpoint that is best on the held-out rows."}
@@ -70,17 +72,19 @@ class PromptTrainingArguments(TrainingArguments):
         default=2, metadata={"help": "Checkpoints kept besides the best (a few kilobytes each)."}
     )
 
-    evaluation_strategy: str | None = field(default=None, **_old("Now eval_strategy."))
-    overwrite_output_dir: bool | None = field(default=None, **_old("A new run overwrites the old one."))
-    out_dir_root: str | None = field(default=None, **_old("Now output_dir."))
-    source_dataset: str | None = field(default=None, **_old("Name the task in the call."))
-    target_dataset: str | None = field(default=None, **_old("Name the task in the call."))
-    checkpoint: str | None = field(default=None, **_old("Now init='prompt:PATH'."))
-    max_source_length: int | None = field(default=None, **_old("Replaces the task's max_length."))
-    pad_to_max_length: bool | None = field(default=None, **_old("Batches hold texts of like length."))
-    num_proj_layers: int | None = field(default=None, **_old("A setting of projectors."))
-    flatten_proj: bool | None = field(default=None, **_old("A setting of projectors."))
-    model_parallel: bool | None = field(default=None, **_old("Launch with accelerate or torchrun."))
+    evaluation_strategy: str | None = field(default=None, metadata=_old("Now eval_strategy."))
+    overwrite_output_dir: bool | None = field(
+        default=None, metadata=_old("A new run overwrites the old one.")
+    )
+    out_dir_root: str | None = field(default=None, metadata=_old("Now output_dir."))
+    source_dataset: str | None = field(default=None, metadata=_old("Name the task in the call."))
+    target_dataset: str | None = field(default=None, metadata=_old("Name the task in the call."))
+    checkpoint: str | None = field(default=None, metadata=_old("Now init='prompt:PATH'."))
+    max_source_length: int | None = field(default=None, metadata=_old("Replaces the task's max_length."))
+    pad_to_max_length: bool | None = field(default=None, metadata=_old("Batches hold texts of like length."))
+    num_proj_layers: int | None = field(default=None, metadata=_old("A setting of projectors."))
+    flatten_proj: bool | None = field(default=None, metadata=_old("A setting of projectors."))
+    model_parallel: bool | None = field(default=None, metadata=_old("Launch with accelerate or torchrun."))
 
     def __post_init__(self) -> None:
         self.eval_strategy = self._renamed("evaluation_strategy", "eval_strategy", self.eval_strategy)
@@ -91,9 +95,7 @@ class PromptTrainingArguments(TrainingArguments):
             if getattr(self, name) is not None:
                 warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
         if self.prompt_len < 1:
-            raise UserError(
-                f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual."
-            )
+            raise UserError(f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual.")
         if self.learning_rate is not None and self.learning_rate <= 0:
             raise UserError(f"learning_rate must be above 0, not {self.learning_rate}.")
         for name in ("limit_train", "limit_eval", "max_source_length"):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,24 +86,26 @@ def train_prompt(
     """
     started = time.perf_counter()
     args = with_presets(args, backbone)
+    rate = args.learning_rate
+    assert rate is not None
     encoder = Encoder(backbone, task, args.prompt_len, args.layout)
     settings = _settings(args, encoder, train)
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
     checkpoint = None
     if resume:
-        record = Record.load(record_path)
-        if record is not None:
-            _check_same(record.settings, settings, folder)
-            if record.status == "done":
-                return _stored(folder, record)
+        earlier = Record.load(record_path)
+        if earlier is not None:
+            _check_same(earlier.settings, settings, folder)
+            if earlier.status == "done":
+                return _stored(folder, earlier)
         checkpoint = last_complete_checkpoint(checkpoints)
     main = args.process_index == 0
     initial = _initial(args, encoder)
     chosen, held_out = _split(train, args)
+    record = Record("train", settings)
     if main:
         if checkpoint is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        record = Record("train", settings)
         record.save(record_path)
     args.output_dir = str(checkpoints)
     trainer = PromptTrainer(
@@ -118,7 +121,7 @@ def train_prompt(
     if not torch.isfinite(trained).all():
         raise UserError(
             f"Training diverged: the prompt holds values that are not finite after {steps} steps. Lower the "
-            f"learning rate (it was {args.learning_rate:g}), for example --lr {args.learning_rate / 10:.2g}."
+            f"learning rate (it was {rate:g}), for example --lr {rate / 10:.2g}."
         )
     evaluation, diagnosis = None, []
     if validation is not None and main:
@@ -130,8 +133,7 @@ def train_prompt(
             floors=floors,
             seed=args.seed,
         )
-        assert args.learning_rate is not None
-        diagnosis = diagnose(evaluation, initial, trained, args.learning_rate, backbone.family)
+        diagnosis = diagnose(evaluation, initial, trained, rate, backbone.family)
     prompt = _prompt(encoder, trained, initial, args, train, evaluation, steps)
     result = TrainingResult(
         prompt, folder, evaluation, steps, time.perf_counter() - started, diagnosis, trainer.state.log_history
@@ -144,9 +146,6 @@ def train_prompt(
 
 def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTrainingArguments:
     """A copy of the arguments with rate and initialisation decided for this backbone."""
-    # dataclasses.replace would run the arguments' whole initialisation again.
-    import copy
-
     args = copy.copy(args)
     if args.learning_rate is None:
         args.learning_rate = learning_rate_for(backbone)
@@ -168,7 +167,7 @@ def _initial(args: PromptTrainingArguments, encoder: Encoder) -> Tensor:
         args.prompt_len,
         args.seed,
         text=instruction_for(encoder.task, encoder.backbone.family),
-        label_words=encoder.label_words or None,
+        label_words=[encoder.spaced(word) for word in encoder.label_words] or None,
     )
 
 
@@ -183,7 +182,7 @@ def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> 
         "prompt_len": args.prompt_len,
         "init": args.init,
         "learning_rate": args.learning_rate,
-        "lr_scheduler_type": str(args.lr_scheduler_type.value),
+        "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "warmup_steps": args.warmup_steps,
         "optimizer": str(getattr(args.optim, "value", args.optim)),
         "weight_decay": args.weight_decay,
@@ -268,10 +267,11 @@ def _prompt(
         classes=list(task.classes),
         task=task.name,
         task_type=task.type,
+        task_definition=task.to_dict(),
         data={"source": train.source, "fingerprint": train.fingerprint, "n": len(train)},
         seed=args.seed,
         hyperparameters=hyperparameters,
         metrics=metrics,
         parent=parent,
     )
-    return SoftPrompt(trained, replace(metadata), rows)
+    return SoftPrompt(trained, metadata, rows)

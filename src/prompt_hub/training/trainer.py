@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from prompt_hub.encoding.batches import LengthBucketSampler
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
@@ -68,14 +69,15 @@ class PromptTrainer(Trainer):
         return module.prompt.detach().float().cpu().clone()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        dataset = train_dataset if train_dataset is not None else self.train_dataset
+        dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
         # Processes take neighbouring batches; buckets of all their rows make n processes with batch b see
         # what one process with batch n * b sees.
         size = self.args.train_batch_size * max(1, self.args.world_size)
         return LengthBucketSampler(dataset.lengths, size, self.args.seed)
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
-        logits, labels = prediction.predictions, prediction.label_ids
+        logits: Any = prediction.predictions
+        labels: Any = prediction.label_ids
         logits = logits[0] if isinstance(logits, tuple) else logits
         task = self.encoder.task
         references = labels.tolist()
@@ -93,7 +95,8 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     checkpoint at each, so that an interrupted run loses little.
     """
     args = copy.copy(args)
-    by_steps = str(args.eval_strategy.value) == "no" and str(args.save_strategy.value) == "steps"
+    args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
+    by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
         batch = args.train_batch_size * max(1, args.world_size) * args.gradient_accumulation_steps
         total = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * -(-rows // batch))
@@ -103,12 +106,12 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
         args.save_steps = args.eval_steps = every
         args.logging_steps = min(args.logging_steps, every)
         if has_held_out:
-            args.eval_strategy = type(args.eval_strategy)("steps")
+            args.eval_strategy = IntervalStrategy.STEPS
             args.load_best_model_at_end = True
             args.metric_for_best_model = args.metric_for_best_model or "loss"
             args.greater_is_better = not args.metric_for_best_model.endswith("loss")
     if not has_held_out:
-        args.eval_strategy = type(args.eval_strategy)("no")
+        args.eval_strategy = IntervalStrategy.NO
         args.load_best_model_at_end = False
     return args
 
@@ -131,7 +134,9 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
             state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        complete = all((path / name).is_file() for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"))
+        complete = all(
+            (path / name).is_file() for name in ("model.safetensors", "optimizer.pt", "scheduler.pt")
+        )
         if match and complete and state.get("global_step") == int(match.group(1)):
             found.append((int(match.group(1)), path))
     return max(found)[1] if found else None

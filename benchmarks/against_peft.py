@@ -1,0 +1,425 @@
+"""Prompt Hub against PEFT prompt tuning: time of a training step, evaluation speed and peak memory.
+
+    python benchmarks/against_peft.py
+
+Prints Markdown tables. Exit code 1 when Prompt Hub is slower or larger anywhere, or when the two do not
+compute the same label logits. ``benchmarks/README.md`` says what is compared and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import math
+import multiprocessing
+import os
+import platform
+import resource
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import torch
+import transformers
+from compared_systems import (
+    SHAPES,
+    SST2_LENGTH_COUNTS,
+    PromptHub,
+    Rows,
+    Shape,
+    System,
+    padded_tokens,
+    random_rows,
+    systems_of,
+)
+
+TRAIN_BATCH, EVAL_BATCH = 16, 32
+# An epoch of 50 training batches is what LengthBucketSampler sorts at a time; 27 evaluation batches are
+# SST-2's validation set.
+TRAIN_ROWS, EVAL_ROWS = 50 * TRAIN_BATCH, 27 * EVAL_BATCH
+TOLERANCE = 1e-4
+# Tokens of a byte-level BPE tokenizer per blank-separated word of SST-2 (23.4 / 19.3).
+_TOKENS_PER_WORD = 1.21
+_MEASURES = ("train", "eval", "train_memory", "eval_memory")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = parse(argv)
+    prepare(options.threads)
+    shapes = [SHAPES[name] for name in options.shapes]
+    counts = length_counts(options.data_dir)
+    # Memory first, so that no model of this process is loaded while it is measured.
+    memory = {shape.name: peak_memory(shape, counts, options) for shape in shapes}
+    results = [compare(shape, counts, memory[shape.name], options) for shape in shapes]
+    report = {"machine": machine(options.threads), "settings": settings(options), "shapes": results}
+    print(json.dumps(report, indent=2) if options.json else markdown(report))
+    if any(max(shape["logit_difference"].values()) > TOLERANCE for shape in results):
+        return 1
+    kept = all(peft_system["kept"] for shape in results for peft_system in shape["against"])
+    return 0 if kept or options.small else 1
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=_positive, default=3, help="timed rounds (default: 3)")
+    parser.add_argument("--steps", type=_positive, default=4, help="batches a system and round (default: 4)")
+    parser.add_argument(
+        "--shapes",
+        type=_shapes,
+        default=list(SHAPES),
+        help=f"comma-separated, from: {','.join(SHAPES)} (default: all)",
+    )
+    parser.add_argument("--prompt-len", type=_positive, default=100, help="soft tokens (default: 100)")
+    parser.add_argument(
+        "--threads", type=_positive, default=torch.get_num_threads(), help="of torch (default: torch's own)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder with sst2/train.jsonl (text_a), whose word counts give the text lengths\n"
+        "(default: a stored histogram of SST-2)",
+    )
+    parser.add_argument(
+        "--small", action="store_true", help="tiny models, to try the script; ratios are not judged"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")
+    return value
+
+
+def _shapes(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in SHAPES:
+            raise argparse.ArgumentTypeError(f"unknown shape {name!r}; allowed: {', '.join(SHAPES)}")
+    return names
+
+
+def prepare(threads: int) -> None:
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    # PEFT asks transformers for a name that is going away, once a model.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+
+
+def length_counts(data_dir: Path | None) -> Sequence[int]:
+    """How often a text has 0, 1, 2, ... tokens."""
+    if data_dir is None:
+        return SST2_LENGTH_COUNTS
+    lines = (data_dir / "sst2" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    words = [len(json.loads(line)["text_a"].split()) for line in lines]
+    return np.bincount([round(_TOKENS_PER_WORD * count) for count in words]).tolist()
+
+
+# -- memory ------------------------------------------------------------------------------------------
+
+
+def peak_memory(shape: Shape, counts: Sequence[int], options: argparse.Namespace) -> dict[str, Any]:
+    """MB above the loaded model, by system and mode, each in a fresh process."""
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        # The server imports these once and holds nothing else, so that a fresh process costs no import.
+        context.set_forkserver_preload(["torch", "transformers", "peft"])
+    peaks: dict[str, Any] = {}
+    for system in systems_of(shape):
+        peaks[system.name] = {}
+        for mode in ("train", "eval"):
+            note(f"memory: {shape.name}, {system.name}, {mode}")
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                job = pool.submit(
+                    peak_of, shape.name, system.name, mode, counts, options.prompt_len, options.small,
+                    options.threads,
+                )  # fmt: skip
+                peaks[system.name][mode] = job.result()
+    return peaks
+
+
+def peak_of(
+    shape_name: str,
+    system_name: str,
+    mode: str,
+    counts: Sequence[int],
+    prompt_len: int,
+    small: bool,
+    threads: int,
+) -> float:
+    """Peak MB of resident memory above the state after the model was loaded; run in a process of its own."""
+    prepare(threads)
+    shape = SHAPES[shape_name]
+    cls = next(cls for cls in systems_of(shape) if cls.name == system_name)
+    system = cls(shape, prompt_len, small)
+    batches, run = work(system, shape, mode, counts, small)
+    # The widest batch decides; it is as wide in both systems, because the longest text is in one of them.
+    batches = sorted(batches, key=width)
+    gc.collect()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of loading
+    loaded = memory_mb("VmRSS")
+    for batch in (batches[-1], batches[-1], batches[len(batches) // 2]):
+        run(batch)
+    return memory_mb("VmHWM") - loaded
+
+
+def memory_mb(field: str) -> float:
+    """``VmRSS`` (now) or ``VmHWM`` (peak) of this process; elsewhere than on Linux the peak for both.
+
+    On Linux ``ru_maxrss`` would start from the parent's memory, which a process inherits when it is born.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+# -- time --------------------------------------------------------------------------------------------
+
+
+def work(
+    system: System, shape: Shape, mode: str, counts: Sequence[int], small: bool, least: int = 1
+) -> tuple[list[Rows], Callable[[Rows], Any]]:
+    """An epoch of at least ``least`` batches as the system draws them, and what is done with a batch."""
+    if mode == "train":
+        rows = random_rows(shape, counts, max(TRAIN_ROWS, least * TRAIN_BATCH), small, seed=2)
+        return system.train_batches(rows, TRAIN_BATCH), system.train_step
+    rows = random_rows(shape, counts, max(EVAL_ROWS, least * EVAL_BATCH), small, seed=3)
+    return system.eval_batches(rows, EVAL_BATCH), system.scores
+
+
+def width(rows: Rows) -> int:
+    return max(map(len, rows))
+
+
+def cross_section(batches: list[Rows], count: int) -> list[Rows]:
+    """``count`` batches evenly spaced in order of width, which cost on average what the epoch costs."""
+    ordered = sorted(batches, key=width)
+    return [ordered[int((index + 0.5) * len(ordered) / count)] for index in range(count)]
+
+
+def timings(
+    systems: Sequence[System], shape: Shape, mode: str, counts: Sequence[int], options: argparse.Namespace
+) -> dict[str, Any]:
+    """By system: seconds a batch in each round, examples a second in each round, padded tokens a row.
+
+    Every round holds narrow and wide batches. Within a round the systems take turns batch by batch, and the
+    one that starts changes, so that noise from other work meets all of them.
+    """
+    total = options.rounds * options.steps
+    chosen, runs, tokens = [], [], {}
+    for system in systems:
+        batches, run = work(system, shape, mode, counts, options.small, total)
+        tokens[system.name] = padded_tokens(batches)
+        chosen.append(cross_section(batches, total))
+        runs.append(run)
+        run(chosen[-1][total // 2])  # warms caches and the optimizer's state
+    seconds = [[0.0] * options.rounds for _ in systems]
+    examples = [[0] * options.rounds for _ in systems]
+    for turn in range(options.rounds):
+        note(f"time: {shape.name}, {mode}, round {turn + 1}/{options.rounds}")
+        for step in range(options.steps):
+            for place in range(len(systems)):
+                index = (place + step + turn) % len(systems)
+                batch = chosen[index][step * options.rounds + turn]
+                start = time.perf_counter()
+                runs[index](batch)
+                seconds[index][turn] += time.perf_counter() - start
+                examples[index][turn] += len(batch)
+    return {
+        system.name: {
+            "seconds_per_step": [value / options.steps for value in seconds[index]],
+            "examples_per_second": [
+                count / value for count, value in zip(examples[index], seconds[index], strict=True)
+            ],
+            "padded_tokens": tokens[system.name],
+        }
+        for index, system in enumerate(systems)
+    }
+
+
+# -- comparison --------------------------------------------------------------------------------------
+
+
+def compare(
+    shape: Shape, counts: Sequence[int], memory: dict[str, Any], options: argparse.Namespace
+) -> dict[str, Any]:
+    """One shape's figures, the ratios against each PEFT set-up, and the difference of the logits."""
+    systems = [cls(shape, options.prompt_len, options.small) for cls in systems_of(shape)]
+    difference, spread = logit_difference(systems, shape, counts, options.small)
+    train = timings(systems, shape, "train", counts, options)
+    evaluation = timings(systems, shape, "eval", counts, options)
+    figures = {
+        system.name: {
+            "train_seconds_per_step": train[system.name]["seconds_per_step"],
+            "eval_examples_per_second": evaluation[system.name]["examples_per_second"],
+            "memory_mb": memory[system.name],
+            "padded_tokens": {
+                "train": train[system.name]["padded_tokens"],
+                "eval": evaluation[system.name]["padded_tokens"],
+            },
+        }
+        for system in systems
+    }
+    hub = figures[PromptHub.name]
+    against = [ratios(hub, figures[system.name], system.name) for system in systems[1:]]
+    return {
+        "shape": shape.name,
+        "figures": figures,
+        "against": against,
+        "logit_difference": difference,
+        "logit_spread": spread,
+    }
+
+
+def ratios(hub: dict[str, Any], other: dict[str, Any], name: str) -> dict[str, Any]:
+    """How many times faster and smaller Prompt Hub is, ``[median, least, greatest]`` over rounds.
+
+    kept: every median is at least 1 at the two decimals that are printed.
+    """
+
+    def spread(values: list[float]) -> list[float]:
+        return [statistics.median(values), min(values), max(values)]
+
+    key, rate = "train_seconds_per_step", "eval_examples_per_second"
+    found = {
+        "train": spread([theirs / ours for ours, theirs in zip(hub[key], other[key], strict=True)]),
+        "eval": spread([ours / theirs for ours, theirs in zip(hub[rate], other[rate], strict=True)]),
+    }
+    for mode in ("train", "eval"):
+        ours = hub["memory_mb"][mode]
+        # A tiny model may fit into memory that was there already.
+        found[f"{mode}_memory"] = [other["memory_mb"][mode] / ours if ours > 0 else math.inf]
+    return {
+        "system": name,
+        "ratios": found,
+        "kept": all(round(found[measure][0], 2) >= 1 for measure in _MEASURES),
+    }
+
+
+def logit_difference(
+    systems: Sequence[System], shape: Shape, counts: Sequence[int], small: bool
+) -> tuple[dict[str, float], float]:
+    """Greatest difference of a label logit to Prompt Hub's, and how much Prompt Hub's differ between texts.
+
+    Before any training, with the same weights and prompt. A classifier head has other logits and is left out.
+    """
+    rows = random_rows(shape, counts, EVAL_BATCH, small, seed=4)
+    ours = systems[0].scores(rows)
+    comparable = [system for system in systems[1:] if system.scores_label_words]
+    differences = {system.name: float(np.abs(ours - system.scores(rows)).max()) for system in comparable}
+    return differences, float(ours.std(0).min())
+
+
+# -- report ------------------------------------------------------------------------------------------
+
+
+def machine(threads: int) -> dict[str, Any]:
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return {
+        "cpu": cpu,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "peft": peft.__version__,
+    }
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "rounds": options.rounds,
+        "steps": options.steps,
+        "prompt_len": options.prompt_len,
+        "train_batch": TRAIN_BATCH,
+        "eval_batch": EVAL_BATCH,
+        "dtype": "float32",
+        "lengths": str(options.data_dir) if options.data_dir else "stored SST-2 histogram",
+        "small": options.small,
+    }
+
+
+def markdown(report: dict[str, Any]) -> str:
+    host, chosen = report["machine"], report["settings"]
+    lines = [
+        f"{host['cpu']}, {host['cores']} cores, {host['threads']} threads; Python {host['python']}, torch "
+        f"{host['torch']}, transformers {host['transformers']}, PEFT {host['peft']}. Prompt length "
+        f"{chosen['prompt_len']}, batch {chosen['train_batch']} in training and {chosen['eval_batch']} in "
+        f"evaluation, {chosen['dtype']}, lengths: {chosen['lengths']}.",
+        f"n = {chosen['rounds']} rounds of {chosen['steps']} batches a system and mode; median (least to "
+        "greatest) over rounds. Memory: n = 1 process a system and mode.",
+        "",
+        "| shape | system | train s/step | eval examples/s | peak MB train / eval "
+        "| padded tokens train / eval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for shape in report["shapes"]:
+        for name, figures in shape["figures"].items():
+            memory, tokens = figures["memory_mb"], figures["padded_tokens"]
+            lines.append(
+                f"| {shape['shape']} | {name} | {_spread(figures['train_seconds_per_step'])} "
+                f"| {_spread(figures['eval_examples_per_second'])} "
+                f"| {memory['train']:.0f} / {memory['eval']:.0f} "
+                f"| {tokens['train']:.1f} / {tokens['eval']:.1f} |"
+            )
+    lines += [
+        "",
+        "Prompt Hub is so many times faster, or smaller (1 or more is good):",
+        "",
+        "| shape | against | train | eval | peak memory train | peak memory eval | all at least 1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for shape in report["shapes"]:
+        for other in shape["against"]:
+            cells = " | ".join(_ratio(other["ratios"][measure]) for measure in _MEASURES)
+            verdict = "yes" if other["kept"] else "**no**"
+            lines.append(f"| {shape['shape']} | {other['system']} | {cells} | {verdict} |")
+    lines.append("")
+    for shape in report["shapes"]:
+        for name, value in shape["logit_difference"].items():
+            verdict = "same" if value <= TOLERANCE else f"NOT the same, allowed {TOLERANCE:g}"
+            lines.append(
+                f"- {shape['shape']}, label logits against {name}: max difference {value:.1e} ({verdict}; "
+                f"standard deviation between texts {shape['logit_spread']:.1e})"
+            )
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def _ratio(values: Sequence[float]) -> str:
+    mark = "" if round(values[0], 2) >= 1 else " < 1"
+    if len(values) == 1:
+        return f"{values[0]:.2f}{mark}"
+    return f"{values[0]:.2f}{mark} ({values[1]:.2f} to {values[2]:.2f})"
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

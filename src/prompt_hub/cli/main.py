@@ -1,0 +1,63 @@
+"""The ``prompt-hub`` command: its parts, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from prompt_hub.cli import evaluate, predict, prompts, quickstart, tasks, train
+from prompt_hub.cli.output import say
+from prompt_hub.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train a soft prompt once on a frozen language model, then reuse it.",
+)
+app.command("train")(train.train)
+app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("quickstart")(quickstart.quickstart)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(prompts.app, name="prompts")
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(version("prompt-hub"))
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Runs before every command."""
+    # Libraries' own bars and notes would drown ours; their errors still come through.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def run() -> None:
+    """Entry point. Bad input: one message and exit code 2, no traceback."""
+    try:
+        app()
+    except UserError as error:
+        say(f"Error: {error}", style="red")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        say("Interrupted. What was finished is kept; train goes on with --resume.")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

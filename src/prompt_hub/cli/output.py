@@ -1,0 +1,77 @@
+"""What goes where: results of ``--json`` and of ``predict`` to stdout, all else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+stderr = Console(stderr=True, highlight=False)
+stdout = Console(highlight=False)
+
+
+def say(message: str, style: str | None = None) -> None:
+    """A line for people, as it is (no markup in names)."""
+    stderr.print(escape(message), style=style, soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    say(f"Warning: {message}", style="yellow")
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """One JSON object on one line, the last of stdout; NaN becomes null."""
+    sys.stdout.write(json.dumps(_plain(data), ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console = stderr
+) -> None:
+    """A table for people; ``console`` is stdout where the table is the answer itself."""
+    table = Table(title=escape(title), title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    console.print(table)
+
+
+def print_evaluation(result: Mapping[str, Any]) -> None:
+    """The scores with interval and floors, and every warning."""
+    metrics, floors = result["metrics"], result.get("floors", {})
+    names = {"majority": "majority", "no_prompt": "no prompt", "random_prompt": "random prompt"}
+    columns = ["metric", "prompt", "95% interval", *(names[name] for name in floors)]
+    rows = []
+    for metric, value in metrics.items():
+        if metric == "combined_score" and len(metrics) == 2:
+            continue
+        low_high = result["ci95"].get(metric)
+        interval = f"{low_high[0]:.3f} to {low_high[1]:.3f}" if low_high else ""
+        rows.append(
+            [
+                metric,
+                f"{value:.3f}",
+                interval,
+                *(f"{floor.get(metric, math.nan):.3f}" for floor in floors.values()),
+            ]
+        )
+    print_table(f"{result['task']} on {result['backbone']} (n = {result['n']})", columns, rows)
+    for message in [*result.get("warnings", []), *result.get("diagnosis", [])]:
+        warn(message)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,126 @@
+"""``prompt-hub predict``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prompt_hub.cli import options as o
+from prompt_hub.cli.output import print_json, warn
+from prompt_hub.errors import UserError
+
+if TYPE_CHECKING:
+    from prompt_hub.tasks import Split, Task
+
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
+
+
+def predict(
+    prompt: Annotated[str, typer.Argument(help="Prompt folder, or owner/name on the Hub.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="A line a text (a tab before a second text), or .csv, .jsonl, ...; - is stdin."),
+    ] = "-",
+    task: o.TaskOption = None,
+    text_a: o.TextAOption = None,
+    text_b: o.TextBOption = None,
+    label_words: o.LabelWordsOption = None,
+    template: o.TemplateOption = None,
+    backbone: o.BackboneOption = None,
+    revision: o.RevisionOption = None,
+    layout: o.LayoutOption = None,
+    force: o.ForceOption = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows a batch.", rich_help_panel=o.COMPUTE)] = 32,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
+    as_json: o.JsonOption = False,
+) -> None:
+    """Answer texts with label and probabilities, a line each.
+
+    Example:
+
+      echo "what a lovely film" | prompt-hub predict runs/sst2
+    """
+    from prompt_hub.encoding.encoder import encode_split
+    from prompt_hub.evaluation.predict import predict as run
+    from prompt_hub.evaluation.stored import fitting_encoder
+
+    soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words), template)
+    rows = _rows(file, chosen, text_a, text_b)
+    model = o.backbone_of(soft, backbone, revision, device, dtype)
+    encoder, warnings = fitting_encoder(model, soft, chosen, layout, force)
+    encoded = encode_split(encoder, rows)
+    found = run(encoder, soft.embeddings, encoded, batch_size, "predict")
+    if encoded.truncated:
+        warnings.append(f"{encoded.truncated} of {len(rows)} texts were cut to fit.")
+    for message in warnings:
+        warn(message)
+    answers = []
+    for index, example in enumerate(rows.examples):
+        answer: dict[str, Any] = {"text_a": example.text_a}
+        if example.text_b is not None:
+            answer["text_b"] = example.text_b
+        value = found.values[index]
+        if chosen.kind == "classification":
+            assert found.probabilities is not None
+            answer["label"] = chosen.classes[int(value)]
+            answer["probabilities"] = {
+                name: round(float(p), 6)
+                for name, p in zip(chosen.classes, found.probabilities[index], strict=True)
+            }
+        else:
+            answer["score" if chosen.kind == "regression" else "text"] = value
+        answers.append(answer)
+        if not as_json:
+            sys.stdout.write(_line(answer) + "\n")
+    if as_json:
+        print_json({"task": chosen.name, "backbone": model.name, "n": len(answers), "predictions": answers})
+
+
+def _line(answer: dict[str, Any]) -> str:
+    """``label <tab> name=probability ... <tab> text``, without tabs or line breaks inside a field."""
+    fields = []
+    if "label" in answer:
+        fields = [answer["label"], " ".join(f"{k}={v:.4f}" for k, v in answer["probabilities"].items())]
+    else:
+        fields = [f"{answer['score']:.4f}" if "score" in answer else answer["text"]]
+    fields += [answer["text_a"], *([answer["text_b"]] if "text_b" in answer else [])]
+    return "\t".join(" ".join(str(field).split()) for field in fields)
+
+
+def _rows(file: str, task: Task, text_a: str | None, text_b: str | None) -> Split:
+    from dataclasses import replace
+
+    from prompt_hub.tasks import Example, Split, load_file
+
+    path = Path(file)
+    if file != "-" and path.suffix.lower() in TABLES:
+        columns = dict(task.columns)
+        first = task.text_roles[0]
+        if text_a:
+            columns[first] = text_a
+        if text_b:
+            columns["text_b"] = text_b
+        return load_file(path, replace(task, columns=columns), name="predict", unlabelled=True)
+    if file == "-":
+        lines, source = sys.stdin.read().splitlines(), "stdin"
+    else:
+        try:
+            lines, source = path.read_text(encoding="utf-8").splitlines(), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"Cannot read {file}: {error}") from None
+    examples = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        first_text, tab, second = line.partition("\t")
+        if task.has_text_b != bool(tab and second.strip()):
+            wanted = "two texts with a tab between them" if task.has_text_b else "one text without a tab"
+            raise UserError(f"{source}, line {number}: task {task.name!r} takes {wanted}.")
+        examples.append(Example(first_text.strip(), second.strip() or None))
+    if not examples:
+        raise UserError(f"{source} holds no text. Give a line a text, or a .csv or .jsonl file.")
+    return Split.of("predict", examples, source)

@@ -1,0 +1,115 @@
+"""``prompt-hub prompts``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prompt_hub.cli import options as o
+from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.errors import UserError
+
+app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export.")
+
+
+@app.command("ls")
+def list_prompts(
+    folder: Annotated[Path, typer.Argument(help="Folder to look in.")] = Path("."),
+    as_json: o.JsonOption = False,
+) -> None:
+    """List the prompts below a folder."""
+    from prompt_hub.prompts.store import find_prompts
+
+    entries = find_prompts(folder)
+    rows, found = [], []
+    for entry in entries:
+        if entry.metadata is None:
+            warn(f"{entry.path}: {entry.error}")
+            found.append({"path": str(entry.path), "error": entry.error})
+            continue
+        known = entry.metadata
+        size = f"{known.prompt_len} x {known.hidden}"
+        rows.append([entry.path, known.task or "-", known.backbone_name or "-", size, known.layout or "-"])
+        found.append({"path": str(entry.path), **known.to_dict()})
+    if as_json:
+        print_json({"prompts": found})
+    elif rows:
+        print_table("Prompts", ["folder", "task", "backbone", "rows x width", "layout"], rows, stdout)
+    else:
+        say(f"No prompts below {folder}. Train one: prompt-hub train --help")
+
+
+@app.command("show")
+def show(
+    prompt: Annotated[str, typer.Argument(help="Prompt folder, file of another format, or owner/name.")],
+    as_json: o.JsonOption = False,
+) -> None:
+    """Show what is known about one prompt."""
+    import json
+
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+    soft = SoftPrompt.from_pretrained(prompt)
+    rows = soft.embeddings.norm(dim=1)
+    data: dict[str, Any] = {
+        **soft.metadata.to_dict(),
+        "norms": {"frobenius": float(soft.embeddings.norm()), "row_mean": float(rows.mean())},
+    }
+    if as_json:
+        print_json(data)
+        return
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        Path, typer.Argument(help="task_prompt file, .npy, .npz, PEFT folder, or a folder of such.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the prompt folder(s) go.")],
+    backbone: Annotated[str | None, typer.Option(help="The backbone they belong to.")] = None,
+    family: Annotated[str | None, typer.Option(help="masked_lm, causal_lm or seq2seq_lm.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task they were trained on.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="The layout they were trained with, such as paper.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Only this one of several.")] = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Bring in prompts of other programs (no code in them is run)."""
+    from prompt_hub.prompts.formats import import_prompt, import_prompts
+
+    known = {"backbone_name": backbone, "family": family, "task": task, "layout": layout}
+    if key is not None:
+        prompts = {key: import_prompt(source, key=key, **known)}
+    else:
+        prompts = import_prompts(source, **known)
+    written = []
+    for name, prompt in prompts.items():
+        folder = output if len(prompts) == 1 else output / name.replace("/", "--")
+        if (folder / "prompt_hub.json").exists():
+            raise UserError(f"{folder} already holds a prompt. Choose another --output.")
+        prompt.save_pretrained(folder)
+        written.append({"path": str(folder), "hash": prompt.hash, "task": prompt.metadata.task})
+        say(f"{prompt.metadata.describe()}, {prompt.prompt_len} rows, saved in {folder}.")
+    if as_json:
+        print_json({"prompts": written})
+
+
+@app.command("export")
+def export(
+    prompt: Annotated[str, typer.Argument(help="Prompt folder, or owner/name on the Hub.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File or folder to write.")],
+    format: Annotated[str, typer.Option("--format", help="peft, npy or vllm.")] = "peft",
+    as_json: o.JsonOption = False,
+) -> None:
+    """Write a prompt for another program."""
+    from prompt_hub.prompts.formats import export_prompt
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+    written = export_prompt(SoftPrompt.from_pretrained(prompt), format, output)
+    say(f"Written to {written}.")
+    if as_json:
+        print_json({"path": str(written), "format": format})

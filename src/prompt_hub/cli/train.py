@@ -1,0 +1,163 @@
+"""``prompt-hub train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from prompt_hub.cli import options as o
+from prompt_hub.cli.output import print_evaluation, print_json, say, warn
+from prompt_hub.errors import UserError
+
+
+def train(
+    backbone: o.BackboneOption = None,
+    task: o.TaskOption = None,
+    train_file: Annotated[
+        Path | None, typer.Option("--train", help="Your training rows.", rich_help_panel=o.DATA)
+    ] = None,
+    eval_file: Annotated[
+        Path | None, typer.Option("--eval", help="Your validation rows.", rich_help_panel=o.DATA)
+    ] = None,
+    text_a: o.TextAOption = None,
+    text_b: o.TextBOption = None,
+    label: o.LabelOption = None,
+    target: o.TargetOption = None,
+    label_words: o.LabelWordsOption = None,
+    template: o.TemplateOption = None,
+    data_dir: o.DataDirOption = None,
+    output: Annotated[Path | None, typer.Option(help="Prompt folder; default runs/<task>.")] = None,
+    prompt_len: Annotated[int, typer.Option(help="Rows of the soft prompt.")] = 20,
+    init: Annotated[
+        str | None,
+        typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
+    ] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of --max-steps.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Training rows a step and device.")] = 16,
+    lr: Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")] = None,
+    schedule: Annotated[str, typer.Option(help="linear, constant, cosine, ...")] = "linear",
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps of rising rate.")] = 0,
+    seed: o.SeedOption = 42,
+    hold_out: Annotated[
+        int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
+    ] = 200,
+    eval_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints; default: a fifth of the run.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many checkpoints without a better one.")
+    ] = None,
+    limit_train: Annotated[int | None, typer.Option(help="At most so many training rows.")] = None,
+    limit_eval: Annotated[int | None, typer.Option(help="At most so many validation rows.")] = None,
+    eval_batch_size: o.EvalBatchOption = 32,
+    layout: o.LayoutOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was interrupted.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --output.")] = False,
+    report_to: Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")] = "none",
+    revision: o.RevisionOption = None,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
+    as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+) -> None:
+    """Train a soft prompt on a frozen backbone.
+
+    Examples:
+
+      prompt-hub train --backbone smollm2-135m --task sst2 --data-dir data --output runs/sst2
+
+      prompt-hub train --backbone gpt2 --train my.csv --eval my.jsonl --text-a review --label stars
+      --label-words 1=bad,2=good
+    """
+    if backbone is None:
+        raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
+    if prompt_len < 1:
+        raise UserError(f"--prompt-len must be at least 1, not {prompt_len}. 20 to 100 are usual.")
+    if max_steps is not None and epochs is not None:
+        raise UserError("--max-steps and --epochs both say how long to train. Give one.")
+    if lr is not None and lr <= 0:
+        raise UserError(f"--lr must be above 0, not {lr}.")
+    for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}.")
+    columns = o.Columns(text_a, text_b, label, target, label_words)
+    chosen = o.task_from_options(task, train_file, columns, template)
+    folder = output if output is not None else Path("runs") / chosen.name
+    _check_folder(folder, resume, overwrite)
+    train_rows = o.rows_from_options(chosen, "train", train_file, data_dir, limit_train, seed)
+    validation = None
+    if eval_file is not None or train_file is None:
+        validation = o.rows_from_options(chosen, "validation", eval_file, data_dir, limit_eval, seed)
+
+    from prompt_hub.backbones import load_backbone
+    from prompt_hub.training.arguments import PromptTrainingArguments
+    from prompt_hub.training.run import train_prompt
+
+    settings: dict[str, Any] = {}
+    if epochs is not None:
+        settings["num_train_epochs"] = epochs
+    else:
+        settings["max_steps"] = max_steps or 300
+    if eval_every is not None:
+        settings["save_steps"] = eval_every
+    args = _arguments(
+        PromptTrainingArguments,
+        output_dir=str(folder),
+        prompt_len=prompt_len,
+        init=init,
+        learning_rate=lr,
+        lr_scheduler_type=schedule,
+        warmup_steps=warmup_steps,
+        per_device_train_batch_size=batch_size,
+        per_device_eval_batch_size=eval_batch_size,
+        seed=seed,
+        hold_out=hold_out,
+        early_stopping_patience=patience,
+        layout=layout,
+        report_to=report_to,
+        use_cpu=device == "cpu",
+        disable_tqdm=quiet,
+        **settings,
+    )
+    where = args.device if device in ("auto", "cpu", "cuda") else device
+    model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
+    result = train_prompt(model, chosen, train_rows, args, folder, validation=validation, resume=resume)
+    if args.process_index != 0:
+        return
+    data = result.to_dict()
+    if result.evaluation is not None:
+        print_evaluation(data)
+    else:
+        warn("No validation rows were given, so the prompt was not scored. Use prompt-hub eval.")
+    say(f"Prompt saved in {folder} ({result.steps} steps, {result.seconds:.0f} s).")
+    say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
+    if as_json:
+        print_json(data)
+
+
+def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
+    """Nothing that was computed is replaced unasked."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file. Name a folder.")
+    if resume and overwrite:
+        raise UserError("--resume keeps the run in --output and --overwrite replaces it. Give one.")
+    held = [name for name in ("prompt_hub.json", "train.json") if (folder / name).exists()]
+    if held and not resume and not overwrite:
+        raise UserError(
+            f"--output {folder} already holds a {'trained prompt' if 'prompt_hub.json' in held else 'run'}. "
+            "Add --resume to go on with it (or to see its result), --overwrite to replace it, or choose "
+            "another --output."
+        )
+
+
+def _arguments(cls: Any, **values: Any) -> Any:
+    """Training arguments; what transformers objects to becomes an error for people."""
+    try:
+        return cls(**values)
+    except UserError:
+        raise
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"These training options do not work: {error}") from None
