@@ -9,7 +9,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-WORDS = ["the", "film", "was", "good", "bad", "great", "awful", "plot", "actor", "scene", "story", "boring", "lovely", "negative", "positive", "moderate", "conflict", "no", "neutral", "yes", "true", "false", "acceptable", "unacceptable", "sentiment", "question", "answer", "context", "people", "dog", "cat", "runs", "sleeps", "happy", "sad", "house", "garden", "red", "blue", "summary", "dialogue"]
+WORDS = (
+    "the film was good bad great awful plot actor scene story boring lovely negative positive moderate "
+    "conflict no neutral yes true false acceptable unacceptable sentiment question answer context people "
+    "dog cat runs sleeps happy sad house garden red blue summary dialogue"
+).split()
 
 
 def corpus(lines: int = 400) -> list[str]:

@@ -58,9 +58,6 @@ class PromptTrainingArguments(TrainingArguments):
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better one."}
     )
-    report_to: str | list[str] | None = field(
-        default="none", metadata={"help": "none, tensorboard, wandb, trackio, ..."}
-    )
     per_device_train_batch_size: int = field(
         default=16, metadata={"help": "Training rows a device and step."}
     )

@@ -95,11 +95,15 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     checkpoint at each, so that an interrupted run loses little.
     """
     args = copy.copy(args)
+    global_batch = args.train_batch_size * max(1, args.world_size)
+    # An incomplete last batch would be filled up differently by one process and by two; the rows it leaves
+    # out differ from epoch to epoch.
+    args.dataloader_drop_last = rows >= global_batch
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
-        batch = args.train_batch_size * max(1, args.world_size) * args.gradient_accumulation_steps
-        total = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * -(-rows // batch))
+        in_epoch = max(1, rows // (global_batch * args.gradient_accumulation_steps))
+        total = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * in_epoch)
         every = max(1, round(total / _EVALUATIONS))
         if args.save_steps != type(args).save_steps:
             every = int(args.save_steps)
