@@ -20,21 +20,24 @@ class LengthBucketSampler(Sampler[int]):
     """A random order in which every ``batch_size`` neighbours have like lengths.
 
     Rows are shuffled, cut into pools of 50 batches, sorted by length within a pool, and the batches are
-    shuffled again; an incomplete batch comes last. The order depends on seed and epoch only, so that an
+    shuffled again; an incomplete batch comes last, or is left out (other rows in every epoch) with
+    ``drop_last``. The order depends on seed and epoch only, so that an
     interrupted run continues with the batches it would have seen.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, drop_last: bool = False) -> None:
         self.lengths = list(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.drop_last = drop_last
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        rest = len(self.lengths) % self.batch_size if self.drop_last else 0
+        return len(self.lengths) - rest
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
@@ -52,4 +55,5 @@ class LengthBucketSampler(Sampler[int]):
                     rest = batch
         for index in torch.randperm(len(full), generator=generator).tolist():
             yield from full[index]
-        yield from rest
+        if not self.drop_last:
+            yield from rest

@@ -73,7 +73,8 @@ class PromptTrainer(Trainer):
         # Processes take neighbouring batches; buckets of all their rows make n processes with batch b see
         # what one process with batch n * b sees.
         size = self.args.train_batch_size * max(1, self.args.world_size)
-        return LengthBucketSampler(dataset.lengths, size, self.args.seed)
+        # An incomplete last batch would be filled up differently by one process and by two.
+        return LengthBucketSampler(dataset.lengths, size, self.args.seed, drop_last=len(dataset) >= size)
 
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         logits: Any = prediction.predictions
@@ -96,9 +97,6 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     """
     args = copy.copy(args)
     global_batch = args.train_batch_size * max(1, args.world_size)
-    # An incomplete last batch would be filled up differently by one process and by two; the rows it leaves
-    # out differ from epoch to epoch.
-    args.dataloader_drop_last = rows >= global_batch
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
