@@ -1,0 +1,143 @@
+"""The original's API, as its README prints it, on small local backbones under the names printed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prompt_hub.errors import UserError
+from prompt_hub.hub import PromptHub
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+from prompt_hub.training_args import PromptTrainingArguments
+
+ROOT = Path(__file__).parents[1]
+WORDS = "the film was good bad great awful plot actor scene story boring lovely".split()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory, tiny_folder) -> Path:
+    """A folder with data for two tasks and backbones called roberta-base and roberta-large."""
+    folder = tmp_path_factory.mktemp("home")
+    chooser = random.Random(1)
+    for task in ("sst2", "rotten_tomatoes"):
+        for split, count in (("train", 48), ("validation", 24)):
+            rows = [
+                {"text_a": " ".join(chooser.choices(WORDS, k=chooser.randint(3, 9))), "label": index % 2}
+                for index in range(count)
+            ]
+            (folder / "data" / task).mkdir(parents=True, exist_ok=True)
+            (folder / "data" / task / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ("roberta-base", "roberta-large"):
+        shutil.copytree(tiny_folder("roberta"), folder / "models" / name)
+    return folder
+
+
+@pytest.fixture
+def seed_world(home, tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("PROMPT_HUB_DATA", str(home / "data"))
+    monkeypatch.setenv("PROMPT_HUB_BACKBONES", str(home / "models"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def small(**changes) -> PromptTrainingArguments:
+    """The README's arguments, with a shorter prompt and run (the printed length is for a real backbone)."""
+    values = dict(
+        output_dir="outputs", dataset="sst2", backbone="roberta-base", learning_rate=1e-2, prompt_len=6,
+        max_steps=4, use_cpu=True,
+    )  # fmt: skip
+    return PromptTrainingArguments(**{**values, **changes})
+
+
+def test_the_quick_example(seed_world):
+    args = small()
+    trainer = PromptHub(args=args)
+
+    trainer.train_prompt()
+    results = trainer.eval_prompt()
+    assert results["accuracy"] == results["metrics"]["accuracy"] and results["n"] == 24
+
+    cross_task_eval_results = trainer.cross_task_eval('roberta-base', 'sst2', 'rotten_tomatoes')  # fmt: skip
+    assert cross_task_eval_results["task"] == "rotten_tomatoes"
+    assert cross_task_eval_results["source_task"] == "sst2"
+
+
+def test_train_and_evaluate_with_names_that_overwrite_the_arguments(seed_world):
+    trainer = PromptHub(args=small())
+    trainer.train_prompt('roberta-large', 'sst2')  # fmt: skip
+    eval_results = trainer.eval_prompt('roberta-large', 'sst2')  # fmt: skip
+    assert eval_results["backbone"] == "roberta-large"
+    trainer.train_prompt('roberta-base', 'sst2')  # fmt: skip
+    assert trainer.eval_prompt('roberta-base', 'sst2')["backbone"] == "roberta-base"  # fmt: skip
+    assert (seed_world / "outputs" / "roberta-large" / "sst2" / "prompt_hub.json").exists()
+
+
+def test_a_later_hub_finds_the_prompts_of_an_earlier_one(seed_world):
+    trained = PromptHub(args=small()).train_prompt()
+    assert PromptHub(args=small()).eval_prompt()["prompt_hash"] == trained["prompt_hash"]
+
+
+def test_training_twice_trains_twice(seed_world):
+    trainer = PromptHub(args=small(learning_rate=0.05))
+    first = trainer.train_prompt()
+    trainer.args.seed = 7
+    second = trainer.train_prompt()
+    assert first["prompt_hash"] != second["prompt_hash"]
+    assert second["hyperparameters"]["relative_movement"] > 0.01 and second["steps"] == 4
+    assert SoftPrompt.from_pretrained(trainer.folder("roberta-base", "sst2")).hash == second["prompt_hash"]
+
+
+def test_training_and_evaluation_do_not_change_the_callers_arguments(seed_world):
+    args = small(learning_rate=None)
+    before = args.to_json_string()
+    trainer = PromptHub(args=args)
+    trainer.train_prompt()
+    trainer.eval_prompt()
+    assert args.to_json_string() == before
+
+
+def test_a_missing_prompt_says_how_to_train_it(seed_world):
+    with pytest.raises(UserError, match=r"train_prompt\('roberta-base', 'sst2'\)"):
+        PromptHub(args=small()).eval_prompt()
+
+
+def test_an_old_compute_metrics_argument_is_accepted_with_a_note(seed_world):
+    with pytest.warns(UserWarning, match="compute_metrics"):
+        PromptHub(args=small(), compute_metrics=lambda p: {})
+
+
+@pytest.mark.slow
+def test_the_example_script_runs_as_printed(seed_world, home):
+    (seed_world / "example").mkdir()
+    for name in ("train.py", "train.sh"):
+        shutil.copy(ROOT / "example" / name, seed_world / "example")
+    config = {"output_dir": "outputs", "dataset": "sst2", "prompt_len": 6, "max_steps": 3, "use_cpu": True}
+    (seed_world / "config.json").write_text(json.dumps(config))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONWARNINGS": "ignore",
+    }
+    for line in (
+        ["python", "example/train.py", "config.json"],
+        # The README's line asks for a prompt of 100, the default, for which the small backbone has no room.
+        [
+            "bash",
+            "-c",
+            f"{(ROOT / 'example' / 'train.sh').read_text().strip()} --prompt_len 6 --use_cpu true",
+        ],
+    ):
+        done = subprocess.run(
+            line, cwd=seed_world, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, done.stderr
+        printed = dict(row.split(" ", 1) for row in done.stdout.splitlines())
+        assert set(printed) == {"train", "eval", "rotten_tomatoes"}
+        assert json.loads(printed["train"])["metrics"] == json.loads(printed["eval"])["metrics"]
