@@ -74,7 +74,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build(kind: str, folder: Path) -> Path:
+def build(kind: str, folder: Path, positions: int = 96) -> Path:
     """Write a tiny random model of ``kind`` and its tokenizer into ``folder``."""
     import transformers as hf
 
@@ -88,31 +88,33 @@ def build(kind: str, folder: Path) -> Path:
     encoder = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
     pad = tokenizer.pad_token_id
     if kind == "bert":
-        model = hf.BertForMaskedLM(hf.BertConfig(**size, **encoder, max_position_embeddings=96))
+        model = hf.BertForMaskedLM(hf.BertConfig(**size, **encoder, max_position_embeddings=positions))
     elif kind == "distilbert":
         model = hf.DistilBertForMaskedLM(
             hf.DistilBertConfig(
-                **size, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=96
+                **size, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=positions
             )
         )
     elif kind == "roberta":
         config = hf.RobertaConfig(
-            **size, **encoder, max_position_embeddings=98, pad_token_id=pad, type_vocab_size=1
+            **size, **encoder, max_position_embeddings=positions + 2, pad_token_id=pad, type_vocab_size=1
         )
         model = hf.RobertaForMaskedLM(config)
     elif kind == "gpt2":
-        model = hf.GPT2LMHeadModel(hf.GPT2Config(**size, n_embd=32, n_layer=2, n_head=4, n_positions=96))
+        model = hf.GPT2LMHeadModel(
+            hf.GPT2Config(**size, n_embd=32, n_layer=2, n_head=4, n_positions=positions)
+        )
     elif kind == "opt":
         config = hf.OPTConfig(
             **size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64,
-            max_position_embeddings=96, word_embed_proj_dim=32, pad_token_id=0,
+            max_position_embeddings=positions, word_embed_proj_dim=32, pad_token_id=0,
         )  # fmt: skip
         model = hf.OPTForCausalLM(config)
     elif kind == "llama":
-        config = hf.LlamaConfig(**size, **encoder, num_key_value_heads=2, max_position_embeddings=96)
+        config = hf.LlamaConfig(**size, **encoder, num_key_value_heads=2, max_position_embeddings=positions)
         model = hf.LlamaForCausalLM(config)
     elif kind == "qwen2":
-        config = hf.Qwen2Config(**size, **encoder, num_key_value_heads=2, max_position_embeddings=96)
+        config = hf.Qwen2Config(**size, **encoder, num_key_value_heads=2, max_position_embeddings=positions)
         model = hf.Qwen2ForCausalLM(config)
     elif kind in ("t5", "t5-v1.1"):
         gated = kind == "t5-v1.1"
@@ -125,8 +127,8 @@ def build(kind: str, folder: Path) -> Path:
     elif kind == "bart":
         config = hf.BartConfig(
             **size, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
-            decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64, max_position_embeddings=96,
-            pad_token_id=pad, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
+            decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
+            max_position_embeddings=positions, pad_token_id=pad, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
             scale_embedding=True,
         )  # fmt: skip
         model = hf.BartForConditionalGeneration(config)

@@ -10,6 +10,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_evaluation, print_json, say
 from prompt_hub.errors import UserError
+from prompt_hub.progress import set_quiet
 
 
 def evaluate(
@@ -42,6 +43,7 @@ def evaluate(
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
 ) -> None:
     """Score a prompt on a task: its own, or any other without training.
 
@@ -55,6 +57,7 @@ def evaluate(
     from prompt_hub.evaluation.stored import evaluate_stored
     from prompt_hub.runs.records import Record
 
+    set_quiet(quiet)
     if limit_eval is not None and limit_eval < 1:
         raise UserError(f"--limit-eval must be at least 1, not {limit_eval}.")
     wanted = {"all": FLOORS, "none": ()}.get(floors, tuple(part.strip() for part in floors.split(",")))

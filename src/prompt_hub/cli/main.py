@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
 from prompt_hub.cli import evaluate, predict, prompts, quickstart, tasks, train
-from prompt_hub.cli.output import say
+from prompt_hub.cli.output import say, warn
 from prompt_hub.errors import UserError
 
 app = typer.Typer(
@@ -47,8 +48,20 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+_show_library_warning = warnings.showwarning
+
+
+def _show_warning(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
+    """Our own warnings as a line for people; those of libraries as they are."""
+    if category is UserWarning and f"{os.sep}prompt_hub{os.sep}" in filename:
+        warn(str(message))
+    else:
+        _show_library_warning(message, category, filename, lineno, *rest)
+
+
 def run() -> None:
     """Entry point. Bad input: one message and exit code 2, no traceback."""
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
         app()
     except UserError as error:

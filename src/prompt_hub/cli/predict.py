@@ -11,6 +11,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, warn
 from prompt_hub.errors import UserError
+from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
     from prompt_hub.tasks import Split, Task
@@ -37,6 +38,7 @@ def predict(
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
 ) -> None:
     """Answer texts with label and probabilities, a line each.
 
@@ -48,6 +50,7 @@ def predict(
     from prompt_hub.evaluation.predict import predict as run
     from prompt_hub.evaluation.stored import fitting_encoder
 
+    set_quiet(quiet)
     soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words), template)
     rows = _rows(file, chosen, text_a, text_b)
     model = o.backbone_of(soft, backbone, revision, device, dtype)

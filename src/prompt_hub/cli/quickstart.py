@@ -9,6 +9,7 @@ import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_evaluation, print_json, say
+from prompt_hub.progress import set_quiet
 
 
 def quickstart(
@@ -22,10 +23,12 @@ def quickstart(
     seed: o.SeedOption = 42,
     device: o.DeviceOption = "auto",
     as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
 ) -> None:
     """Train a prompt on made-up film reviews and use it on kitchen-tool reviews: a minute or two."""
     from prompt_hub.quickstart import run_quickstart
 
+    set_quiet(quiet)
     say(f"Training a soft prompt for {backbone} on made-up film reviews ({steps} steps) ...")
     results = run_quickstart(backbone, output, steps=steps, seed=seed, device=device)
     print_evaluation({**results["film"], "diagnosis": results["diagnosis"]})

@@ -10,6 +10,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_evaluation, print_json, say, warn
 from prompt_hub.errors import UserError
+from prompt_hub.progress import set_quiet
 
 
 def train(
@@ -83,6 +84,7 @@ def train(
     for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, not {value}.")
+    set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, template)
     folder = output if output is not None else Path("runs") / chosen.name

@@ -38,5 +38,6 @@ def instruction_for(task: Task, family: str) -> str:
     """The text that a ``text`` initialisation starts from when none is given."""
     if task.kind == "generation":
         return task.description or f"Answer for the task {task.name}."
-    words = task.label_words_for(family)
-    return f"{task.description or task.name} Answer {' or '.join(words)}."
+    question = (task.description or task.name).rstrip(" .")
+    ending = "" if question.endswith("?") else "."
+    return f"{question}{ending} Answer {' or '.join(task.label_words_for(family))}."

@@ -58,9 +58,16 @@ class PromptTrainer(Trainer):
         )
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
-        self.add_callback(_StderrProgress(encoder.task.name))
+        self._progress = _StderrProgress(encoder.task.name)
+        self.add_callback(self._progress)
         if args.early_stopping_patience is not None and held_out:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+
+    def train(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().train(*arguments, **options)
+        finally:
+            self._progress.close()
 
     @property
     def prompt(self) -> Tensor:

@@ -1,0 +1,85 @@
+"""The README's examples run as printed, in their order, on small backbones under the names printed there."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiny_models import build
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+WORDS = "the film was good bad great awful plot actor scene story boring lovely what a".split()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Path:
+    """What the README takes for granted: data, files of one's own, backbones by those names."""
+    folder = tmp_path_factory.mktemp("readme")
+    chooser = random.Random(2)
+
+    def text() -> str:
+        return " ".join(chooser.choices(WORDS, k=chooser.randint(3, 9)))
+
+    for task in ("sst2", "rotten_tomatoes"):
+        (folder / "data" / task).mkdir(parents=True)
+        for split, count in (("train", 64), ("validation", 24)):
+            rows = [json.dumps({"text_a": text(), "label": index % 2}) for index in range(count)]
+            (folder / "data" / task / f"{split}.jsonl").write_text("\n".join(rows))
+    for name, count in (("my.csv", 64), ("another.csv", 24)):
+        rows = [f'"{text()}",{1 + index % 2}' for index in range(count)]
+        (folder / name).write_text("review,stars\n" + "\n".join(rows) + "\n")
+    np.save(folder / "prompt.npy", np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32))
+    for name, kind in (("roberta-base", "roberta"), ("roberta-large", "roberta"), ("smollm2-135m", "llama")):
+        build(kind, folder / "models" / name, positions=256)
+    shutil.copytree(ROOT / "example", folder / "example")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment(world) -> dict[str, str]:
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PROMPT_HUB_DATA": str(world / "data"),
+        "PROMPT_HUB_BACKBONES": str(world / "models"),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def run(language: str, code: str, world: Path, environment: dict[str, str]) -> None:
+    line = ["bash", "-euo", "pipefail", "-c", code] if language == "bash" else [sys.executable, "-c", code]
+    done = subprocess.run(line, cwd=world, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "bash"])
+def test_the_readmes_commands_run_as_printed(code, world, environment):
+    run("bash", code, world, environment)
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs_as_printed_from_top_to_bottom(world, environment):
+    run("python", "".join(code for language, code in BLOCKS if language == "python"), world, environment)
+
+
+def test_the_readme_names_the_two_commands_and_only_files_that_exist():
+    assert "make quickstart" in README and "make test" in README
+    for link in re.findall(r"\]\((?!http)([^)#]+)", README):
+        assert (ROOT / link).exists(), link
+
+
+def test_there_is_something_to_run():
+    assert len([code for language, code in BLOCKS if language == "bash"]) >= 4
+    assert len([code for language, code in BLOCKS if language == "python"]) >= 4
