@@ -128,7 +128,8 @@ def build(kind: str, folder: Path, positions: int = 96) -> Path:
         config = hf.BartConfig(
             **size, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
             decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
-            max_position_embeddings=positions, pad_token_id=pad, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
+            max_position_embeddings=positions,
+            pad_token_id=pad, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,
             scale_embedding=True,
         )  # fmt: skip
         model = hf.BartForConditionalGeneration(config)

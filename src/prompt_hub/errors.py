@@ -21,3 +21,9 @@ def unknown_name(kind: str, name: str, allowed: Iterable[str], hint: str = "") -
     guess = f" Did you mean {near[0]!r}?" if near else ""
     known = ", ".join(names) if names else "none"
     return UserError(f"Unknown {kind} {name!r}.{guess} Known: {known}.{' ' + hint if hint else ''}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows it; its class name when it says nothing."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

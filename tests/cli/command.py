@@ -35,10 +35,20 @@ class Outcome:
         return " ".join(self.stderr.translate(str.maketrans("│╭╮╰╯─", "      ")).split())
 
 
-def prompt_hub(*arguments: object, stdin: str | bytes = b"") -> Outcome:
-    """``prompt-hub ARGUMENTS``; an exception that the command lets through fails the test."""
+class Terminal(io.StringIO):
+    """Says that somebody is watching."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def call(*arguments: object, stdin: str | bytes = b"", terminal: bool = False) -> Outcome:
+    """``prompt-hub ARGUMENTS``; an exception that the command lets through fails the test.
+
+    terminal: stderr is one, so that progress bars are drawn.
+    """
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    out, err = io.StringIO(), io.StringIO()
+    out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
     code = 0
     with (
         mock.patch.object(sys, "argv", ["prompt-hub", *map(str, arguments)]),
@@ -54,14 +64,14 @@ def prompt_hub(*arguments: object, stdin: str | bytes = b"") -> Outcome:
 
 
 def succeeds(*arguments: object, stdin: str | bytes = b"") -> Outcome:
-    outcome = prompt_hub(*arguments, stdin=stdin)
+    outcome = call(*arguments, stdin=stdin)
     assert outcome.code == 0, outcome.stderr
     return outcome
 
 
 def refuses(*arguments: object, says: tuple[str, ...], stdin: str | bytes = b"") -> Outcome:
     """Exit code 2, nothing on stdout, one message on stderr that holds every one of ``says``."""
-    outcome = prompt_hub(*arguments, stdin=stdin)
+    outcome = call(*arguments, stdin=stdin)
     assert outcome.code == 2, f"exit code {outcome.code}: {outcome.stderr or outcome.stdout}"
     assert "Traceback" not in outcome.stderr and outcome.stdout == ""
     assert outcome.stderr.count("Error") == 1, outcome.stderr

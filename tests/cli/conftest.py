@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-
 from command import succeeds, write_csv, write_jsonl
 
 SUBJECTS = ("the film", "the plot", "the actor", "the scene", "the story", "the dog", "the house", "the cat")

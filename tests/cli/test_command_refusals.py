@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
 import shutil
 
 import pytest
-
-from command import prompt_hub, refuses, succeeds, write_csv, write_jsonl
+from command import call, refuses, succeeds, write_csv, write_jsonl
 
 REGRESSION = """\
 name: scores
@@ -109,12 +109,15 @@ def test_a_label_outside_the_map_names_its_row(train, tmp_path):
 
 def test_a_row_without_a_label_or_text_is_named(train, tmp_path):
     refuses(*train(rows=write_csv(tmp_path / "a.csv", [("the film", 1), ("the plot", "")])), says=("line 3",))
-    refuses(*train(rows=write_csv(tmp_path / "b.csv", [("the film", 1), ("", 2)])), says=("line 3", "empty"))
+    refuses(
+        *train(rows=write_csv(tmp_path / "b.csv", [("the film", 1), ("", 2)])),
+        says=("line 3: text_a is empty",),
+    )
 
 
 def test_an_empty_file(train, tmp_path):
     (tmp_path / "empty.csv").write_text("")
-    refuses(*train(rows=tmp_path / "empty.csv"), says=("empty.csv", "empty"))
+    refuses(*train(rows=tmp_path / "empty.csv"), says=("empty.csv is empty",))
     (tmp_path / "header.csv").write_text("review,stars\n")
     refuses(*train(rows=tmp_path / "header.csv"), says=("header.csv", "no rows"))
 
@@ -208,7 +211,9 @@ def test_label_words_that_leave_out_a_class(trained):
 
 
 def test_numbers_as_labels_ask_for_words(train):
-    refuses(*train(columns=("--text-a", "review", "--label", "stars")), says=("stars", "1, 2", "1=bad,2=good"))
+    refuses(
+        *train(columns=("--text-a", "review", "--label", "stars")), says=("stars", "1, 2", "1=bad,2=good")
+    )
 
 
 def test_a_template_without_mask_for_a_masked_model(train):
@@ -273,6 +278,7 @@ def test_an_empty_template_is_no_template(train):
         (("--schedule", "nonsense"), ("nonsense", "linear", "cosine")),
         (("--schedule", "warmup_stable_decay"), ("warmup_stable_decay",)),
         (("--report-to", "nonsense"), ("nonsense", "tensorboard")),
+        (("--schedule", "cosine_with_min_lr"), ("cosine_with_min_lr",)),
         (("--layout", "nonsense"), ("nonsense", "prompt-mask-text")),
         (("--layout", "prompt-text"), ("prompt-text", "prompt-mask-text")),
         (("--revision", "main"), ("--revision", "main")),
@@ -285,6 +291,18 @@ def test_an_empty_template_is_no_template(train):
 def test_an_option_with_a_bad_value(train, tmp_path, options, says):
     refuses(*train(*options), says=says)
     assert nothing_is_left(tmp_path / "out")
+
+
+def test_a_tracker_that_is_not_installed(train, tmp_path):
+    if importlib.util.find_spec("wandb"):
+        pytest.skip("wandb is installed")
+    refuses(*train("--report-to", "wandb"), says=("wandb", "install"))
+    assert nothing_is_left(tmp_path / "out")
+
+
+def test_patience_without_rows_to_wait_for_is_not_ignored_in_silence(train):
+    outcome = call(*train("--patience", "1", "--hold-out", "0"))
+    assert "--patience" in outcome.stderr
 
 
 def test_no_time_to_train(tiny_folder, files, own_columns, tmp_path):
@@ -323,7 +341,9 @@ def test_a_backbone_folder_that_is_none(files, own_columns, short, tmp_path):
 
 
 def test_bad_choices_of_eval(trained, files):
-    refuses("eval", trained("bert"), "--eval", files.eval, "--floors", "nonsense", says=("nonsense", "majority"))
+    refuses(
+        "eval", trained("bert"), "--eval", files.eval, "--floors", "nonsense", says=("nonsense", "majority")
+    )
     refuses("eval", trained("bert"), "--eval", files.eval, "--limit-eval", 0, says=("--limit-eval", "0"))
     refuses("eval", trained("bert"), "--eval", files.eval, "--device", "cuda:7", says=("cuda:7",))
     refuses("eval", trained("bert"), "--eval", files.eval, "--dtype", "int4", says=("int4",))
@@ -346,9 +366,22 @@ def test_an_output_that_already_holds_a_prompt(train, trained, files):
 
 def test_an_output_that_is_a_file(train, tmp_path):
     (tmp_path / "file").write_text("mine")
-    refuses(*train(output=tmp_path / "file"), says=("file", "folder"))
+    refuses(*train(output=tmp_path / "file"), says=("is a file. Name a folder",))
     refuses(*train(output=tmp_path / "file" / "below"), says=("file",))
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("output", ["", ".", "here"])
+def test_a_folder_with_files_of_ones_own_is_not_written_over(train, tmp_path, monkeypatch, output):
+    """A prompt folder brings a README.md; the one that is there may be a project's."""
+    folder = tmp_path / "project"
+    (folder / "here").mkdir(parents=True)
+    for place in (folder, folder / "here"):
+        (place / "README.md").write_text("# My project\n")
+    monkeypatch.chdir(folder)
+    outcome = call(*train("--output", output))
+    assert (folder / "README.md").read_text() == "# My project\n", outcome.stderr
+    assert (folder / "here" / "README.md").read_text() == "# My project\n", outcome.stderr
 
 
 def test_an_output_that_cannot_be_written(train):
@@ -377,7 +410,9 @@ def test_a_damaged_record(train, tmp_path):
 
 
 def test_eval_names_an_output_it_cannot_write_before_it_computes(trained, files):
-    outcome = refuses("eval", trained("bert"), "--eval", files.eval, "--output", "/proc/none/x.json", says=("/proc/none",))
+    outcome = refuses(
+        "eval", trained("bert"), "--eval", files.eval, "--output", "/proc/none/x.json", says=("/proc/none",)
+    )
     assert "95% interval" not in outcome.stderr
 
 
@@ -411,7 +446,14 @@ def test_a_missing_prompt(files):
 
 @pytest.mark.parametrize(
     "damage",
-    ['{"schema_version": 1', "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1, "backbone": 3}', ""],
+    [
+        '{"schema_version": 1',
+        "[]",
+        "{}",
+        '{"schema_version": 99}',
+        '{"schema_version": 1, "backbone": 3}',
+        "",
+    ],
 )
 def test_a_prompt_with_a_damaged_description(trained, files, tmp_path, damage):
     copy = tmp_path / "copy"
@@ -462,11 +504,15 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, form):
 
 def test_import_into_a_folder_with_a_prompt(trained, tmp_path):
     succeeds("prompts", "import", trained("bert"), "--output", tmp_path / "out")
-    refuses("prompts", "import", trained("bert"), "--output", tmp_path / "out", says=("already holds", "--output"))
+    refuses(
+        "prompts", "import", trained("bert"), "--output", tmp_path / "out", says=("already holds", "--output")
+    )
 
 
 def test_export_in_an_unknown_form_or_for_the_wrong_family(trained, tmp_path):
-    refuses("prompts", "export", trained("bert"), "-o", tmp_path / "x", "--format", "onnx", says=("onnx", "peft"))
+    refuses(
+        "prompts", "export", trained("bert"), "-o", tmp_path / "x", "--format", "onnx", says=("onnx", "peft")
+    )
     refuses("prompts", "export", trained("bert"), "-o", tmp_path / "x", "--format", "vllm", says=("causal",))
 
 
@@ -479,7 +525,7 @@ def test_errors_do_not_read_markup_in_names():
 
 
 def test_an_unknown_command():
-    outcome = prompt_hub("trian")
+    outcome = call("trian")
     assert outcome.code == 2 and "trian" in outcome.words and outcome.stdout == ""
 
 
@@ -498,7 +544,7 @@ def test_import_under_a_family_or_layout_that_does_not_exist(trained, tmp_path, 
 def test_label_words_for_a_regression_say_how_they_are_written(tiny_folder, short, tmp_path):
     (tmp_path / "scores.yaml").write_text(REGRESSION)
     rows = write_csv(tmp_path / "rows.csv", [("the film", 1), ("the plot", 5), ("the dog", 3)])
-    outcome = prompt_hub(
+    outcome = call(
         "train", "--backbone", tiny_folder("bert"), "--task", tmp_path / "scores.yaml", "--train", rows,
         *short, "--label-words", "low=bad,high=good", "--output", tmp_path / "out",
     )  # fmt: skip
@@ -516,10 +562,9 @@ def test_a_regression_prompt_on_a_file_with_other_columns_is_no_question_of_word
         *short, "--output", tmp_path / "out",
     )  # fmt: skip
     other = write_csv(tmp_path / "other.csv", [("a dog", 1), ("a cat", 5), ("a house", 2)], "body,grade")
-    outcome = prompt_hub("eval", tmp_path / "out", "--eval", other, "--text-a", "body", "--label", "grade")
+    outcome = call("eval", tmp_path / "out", "--eval", other, "--text-a", "body", "--label", "grade")
     assert outcome.code == 0 or "Name a word for each" not in outcome.words
 
 
 def test_a_user_error_without_a_terminal_has_no_colour_codes():
-    assert "\x1b" not in prompt_hub("tasks", "show", "nonsense").stderr
-
+    assert "\x1b" not in call("tasks", "show", "nonsense").stderr

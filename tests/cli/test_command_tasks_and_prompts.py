@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import call, refuses, succeeds
 
-from command import prompt_hub, refuses, succeeds
 from prompt_hub.tasks import get_task, list_tasks, load_task_file
 
 # -- what it costs -----------------------------------------------------------------------------------
@@ -94,6 +94,16 @@ def test_predict_as_a_process_reads_a_pipe_and_writes_answers_alone(trained):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_bytes_that_are_not_utf8_as_a_process(trained, locale):
+    """In these locales Python lets such bytes through as half characters."""
+    done = subprocess.run(
+        [*entry_point(), "predict", str(trained("bert")), "--device", "cpu"], input=b"caf\xe9\n",
+        capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1", "LC_ALL": locale},
+    )  # fmt: skip
+    assert done.returncode == 2 and b"Traceback" not in done.stderr and b"UTF-8" in done.stderr
+
+
 def test_a_reader_that_stops_early_is_no_error():
     listing = subprocess.Popen(
         [*entry_point(), "tasks", "ls"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -129,13 +139,15 @@ def test_tasks_show_takes_an_alias_and_gives_json():
 def test_tasks_validate_says_everything_that_is_wrong(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\nclases: [a]\ntemplates: {masked_lm: 'x'}\nlabel_words: {default: [a, b]}\n")
-    outcome = refuses("tasks", "validate", path, says=("clases", "Did you mean classes?", "{mask}", "{text_a}"))
+    outcome = refuses(
+        "tasks", "validate", path, says=("clases", "Did you mean classes?", "{mask}", "{text_a}")
+    )
     assert outcome.stderr.count("\n- ") >= 3
 
 
 def test_tasks_validate_json_says_the_same(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\n")
-    outcome = prompt_hub("tasks", "validate", tmp_path / "mine.yaml", "--json")
+    outcome = call("tasks", "validate", tmp_path / "mine.yaml", "--json")
     assert outcome.code == 2 and outcome.json["valid"] is False and outcome.json["problems"]
 
 
@@ -189,7 +201,17 @@ def test_a_vllm_export_of_a_causal_prompt_holds_the_tensor(trained, tmp_path):
 
 def test_an_imported_prompt_can_be_used_when_task_and_backbone_are_named(trained, tiny_folder, tmp_path):
     np.save(tmp_path / "x.npy", np.full((4, 32), 0.1, np.float32))
-    succeeds("prompts", "import", tmp_path / "x.npy", "-o", tmp_path / "x", "--task", "sst2", "--family", "masked_lm")
+    succeeds(
+        "prompts",
+        "import",
+        tmp_path / "x.npy",
+        "-o",
+        tmp_path / "x",
+        "--task",
+        "sst2",
+        "--family",
+        "masked_lm",
+    )
     arguments = ("predict", tmp_path / "x", "--backbone", tiny_folder("bert"), "--task", "sst2")
     outcome = succeeds(*arguments, stdin="the film was good\n")
     assert outcome.stdout.startswith(("negative\t", "positive\t"))
@@ -223,16 +245,21 @@ def test_a_prompt_of_the_paper_is_imported_with_what_its_name_says(original_prom
     assert (data["prompt_len"], data["backbone"]["hidden"]) == (100, 768)
 
 
-def test_a_prompt_of_the_paper_is_not_run_under_another_layout_unasked(original_prompts, tiny_folder, tmp_path):
-    succeeds("prompts", "import", original_prompts / "SST2PromptRoberta", "-o", tmp_path / "sst2")
+def test_a_prompt_of_the_papers_layout_is_not_run_under_another_unasked(tiny_folder, tmp_path):
+    array = np.zeros((100, 32), np.float32)
+    np.save(tmp_path / "p.npy", array)
+    known = ("--backbone", "roberta", "--family", "masked_lm", "--layout", "paper")
+    succeeds("prompts", "import", tmp_path / "p.npy", "-o", tmp_path / "sst2", *known)
     refuses(
         "predict", tmp_path / "sst2", "--task", "sst2", "--backbone", tiny_folder("roberta"),
-        stdin="the film", says=("paper",),
+        stdin="the film", says=("paper", "prompt-mask-text"),
     )  # fmt: skip
 
 
 def test_a_folder_of_the_papers_prompts_is_imported_at_once(original_prompts, tmp_path):
-    written = succeeds("prompts", "import", original_prompts, "-o", tmp_path / "all", "--json").json["prompts"]
+    written = succeeds("prompts", "import", original_prompts, "-o", tmp_path / "all", "--json").json[
+        "prompts"
+    ]
     folders = [path for path in original_prompts.iterdir() if (path / "task_prompt").is_file()]
     assert len(written) == len(folders) > 1
     listed = succeeds("prompts", "ls", tmp_path / "all", "--json").json["prompts"]

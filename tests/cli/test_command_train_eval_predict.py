@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from command import call, succeeds, write_csv, write_jsonl
 
-from command import prompt_hub, succeeds, write_csv, write_jsonl
+from prompt_hub.cli.options import Columns, task_from_options
+from prompt_hub.tasks import task_from_dict
 
 
 @pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
@@ -75,7 +77,9 @@ def test_eval_of_a_file_with_other_column_names_keeps_the_label_words(trained, t
 def trained_by_task_file(tiny_folder, short, folder, definition, labels):
     """A prompt trained on a task file, and a CSV with other texts under other column names."""
     (folder / "task.yaml").write_text(definition)
-    rows = write_csv(folder / "rows.csv", [(f"the film {word}", label) for word in "abcd" for label in labels])
+    rows = write_csv(
+        folder / "rows.csv", [(f"the film {word}", label) for word in "abcd" for label in labels]
+    )
     succeeds(
         "train", "--backbone", tiny_folder("bert"), "--task", folder / "task.yaml", "--train", rows, *short,
         "--output", folder / "out",
@@ -99,27 +103,22 @@ label_words: {default: [bad, good]}
     assert result["n"] == 12 and len(result["predicted"]) == 2
 
 
-def test_eval_of_other_columns_uses_template_and_label_words_of_the_prompts_task(
-    tiny_folder, short, tmp_path
-):
-    definition = """\
-name: tone
-classes: [neg, pos]
-columns: {text_a: review, label: stars}
-templates: {masked_lm: "{text_a} the story was {mask}"}
-label_words: {causal_lm: [sad, happy], masked_lm: [awful, great]}
-"""
-    prompt, rows = trained_by_task_file(tiny_folder, short, tmp_path, definition, ("neg", "pos"))
-    same = write_csv(
-        tmp_path / "same.csv",
-        [tuple(line.rsplit(",", 1)) for line in rows.read_text().splitlines()[1:]],
-    )
-    plain = succeeds("eval", prompt, "--eval", same, "--json").json
-    renamed = succeeds(
-        "eval", prompt, "--eval", rows, "--text-a", "body", "--label", "grade", "--json"
-    ).json
-    assert list(renamed["predicted"].values()) == list(plain["predicted"].values())
-    assert renamed["floors"] == plain["floors"]
+@pytest.mark.parametrize("family", ["masked_lm", "causal_lm"])
+def test_a_file_with_other_columns_keeps_template_and_label_words_of_the_prompts_task(tmp_path, family):
+    stored = {
+        "name": "tone",
+        "classes": ["neg", "pos"],
+        "columns": {"text_a": "review", "label": "stars"},
+        "templates": {"masked_lm": "{text_a} the story was {mask}", "causal_lm": "{text_a} ."},
+        "label_words": {"causal_lm": ["sad", "happy"], "masked_lm": ["awful", "great"]},
+        "max_length": 50,
+    }
+    rows = write_csv(tmp_path / "rows.csv", [("a dog", "neg"), ("a cat", "pos")], "body,grade")
+    own = task_from_dict(stored)
+    found = task_from_options(None, rows, Columns(text_a="body", label="grade"), own)
+    assert found.label_words_for(family) == own.label_words_for(family)
+    assert found.template_for(family) == own.template_for(family)
+    assert found.max_length == own.max_length
 
 
 def test_eval_on_another_task_drops_rows_that_the_prompt_was_trained_on(trained, files, tmp_path):
@@ -145,13 +144,17 @@ def test_eval_stores_the_record_it_is_asked_for(trained, files, tmp_path):
 def test_eval_does_not_replace_a_file_that_is_no_record(trained, files, tmp_path):
     precious = tmp_path / "precious.csv"
     precious.write_text("text\nirreplaceable\n")
-    prompt_hub("eval", trained("bert"), "--eval", files.other, "--output", precious)
+    call("eval", trained("bert"), "--eval", files.other, "--output", precious)
     assert precious.read_text() == "text\nirreplaceable\n"
 
 
 def test_eval_floors_can_be_chosen_or_left_out(trained, files):
     def floors(value):
-        return set(succeeds("eval", trained("bert"), "--eval", files.other, "--floors", value, "--json").json["floors"])
+        return set(
+            succeeds("eval", trained("bert"), "--eval", files.other, "--floors", value, "--json").json[
+                "floors"
+            ]
+        )
 
     assert floors("none") == set()
     assert floors("majority, no_prompt") == {"majority", "no_prompt"}
@@ -171,6 +174,15 @@ def test_predict_answers_every_line_of_stdin_in_order(trained):
         parsed = {name: float(value) for name, value in (part.split("=") for part in probabilities.split())}
         assert sum(parsed.values()) == pytest.approx(1, abs=2e-4)
         assert label == max(parsed, key=parsed.get)
+
+
+def test_each_text_gets_the_answer_it_gets_alone(trained):
+    texts = ["the film was great and the plot was lovely", "a plot", "the dog was awful", "good"]
+    together = succeeds("predict", trained("gpt2"), "--json", stdin="\n".join(texts)).json["predictions"]
+    assert len({answer["probabilities"]["good"] for answer in together}) == len(texts)
+    for text, answer in zip(texts, together, strict=True):
+        alone = succeeds("predict", trained("gpt2"), "--json", stdin=text).json["predictions"][0]
+        assert alone["probabilities"] == pytest.approx(answer["probabilities"], abs=2e-6)
 
 
 def test_predict_gives_the_same_for_stdin_text_file_and_csv(trained, tmp_path):
@@ -238,6 +250,28 @@ def test_a_template_of_the_command_line_is_used_and_stored(tiny_folder, files, o
     assert own["predictions"] != default["predictions"]
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_prompt_fits_its_own_backbone_in_every_dtype(trained, files, dtype):
+    result = succeeds("eval", trained("bert"), "--eval", files.other, "--dtype", dtype, "--json").json
+    assert result["n"] == 16
+
+
+def test_bars_are_drawn_on_a_terminal_and_quiet_turns_them_off(run_of):
+    loud = [option for option in run_of if option != "--quiet"]
+    assert "train my" in call(*loud, terminal=True).stderr
+    quiet = call(*run_of, "--overwrite", terminal=True)
+    assert quiet.code == 0 and "train my" not in quiet.stderr
+
+
+def test_an_interrupted_command_says_that_what_was_finished_is_kept(monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("prompt_hub.tasks.list_tasks", interrupted)
+    outcome = call("tasks", "ls")
+    assert outcome.code == 130 and "Interrupted" in outcome.stderr and "--resume" in outcome.stderr
+
+
 # -- texts longer than the model ---------------------------------------------------------------------
 
 
@@ -257,7 +291,10 @@ def test_a_text_longer_than_the_model_is_cut_and_told_by_predict(trained, kind):
 
 
 def test_texts_cut_in_training_are_told(tiny_folder, own_columns, short, tmp_path):
-    rows = [(f"the film was good {'and the plot ' * 60} {word}", stars) for stars, word in ((1, "bad"), (2, "good"))]
+    rows = [
+        (f"the film was good {'and the plot ' * 60} {word}", stars)
+        for stars, word in ((1, "bad"), (2, "good"))
+    ]
     path = write_csv(tmp_path / "my.csv", rows * 6)
     outcome = succeeds(
         "train", "--backbone", tiny_folder("bert"), "--train", path, *own_columns, *short,
@@ -336,7 +373,7 @@ def test_the_second_text_of_a_pair_matters(pair_prompt):
 
 @pytest.mark.parametrize("line", ["one text alone", "first\t", "\tsecond", "a\tb\tc"], ids=ascii)
 def test_a_line_that_is_no_pair_is_named(pair_prompt, line):
-    outcome = prompt_hub("predict", pair_prompt, stdin=f"the dog\tthe cat\n{line}\n")
+    outcome = call("predict", pair_prompt, stdin=f"the dog\tthe cat\n{line}\n")
     assert outcome.code == 2 and "line 2" in outcome.stderr
 
 
@@ -401,7 +438,7 @@ def test_resume_with_validation_rows_it_has_not_seen_scores_them(run_of, files):
 def test_resume_does_not_report_the_score_of_another_file(run_of, files, tmp_path):
     succeeds(*run_of, "--eval", files.eval)
     few = write_csv(tmp_path / "few.csv", [("the film was great", 2), ("the film was awful", 1)])
-    outcome = prompt_hub(*run_of, "--eval", few, "--resume", "--json")
+    outcome = call(*run_of, "--eval", few, "--resume", "--json")
     assert outcome.code == 2 or outcome.json["n"] == 2
 
 
@@ -414,7 +451,7 @@ def test_overwrite_replaces_the_run(run_of):
 def test_resume_does_not_replace_a_prompt_that_no_run_made(run_of, trained, tmp_path):
     succeeds("prompts", "import", trained("gpt2"), "--output", tmp_path / "out")
     before = (tmp_path / "out" / "prompt_hub.json").read_bytes()
-    prompt_hub(*run_of, "--resume")
+    call(*run_of, "--resume")
     assert (tmp_path / "out" / "prompt_hub.json").read_bytes() == before
 
 
@@ -427,7 +464,7 @@ def test_the_same_seed_trains_the_same_prompt(run_of, tmp_path):
 def test_quickstart_does_not_replace_a_prompt_that_is_not_its_own(trained, tiny_folder, tmp_path):
     succeeds("prompts", "import", trained("gpt2"), "--output", tmp_path / "film")
     before = (tmp_path / "film" / "prompt_hub.json").read_bytes()
-    prompt_hub("quickstart", "--backbone", tiny_folder("gpt2"), "--steps", 2, "--output", tmp_path)
+    call("quickstart", "--backbone", tiny_folder("gpt2"), "--steps", 2, "--output", tmp_path)
     assert (tmp_path / "film" / "prompt_hub.json").read_bytes() == before
 
 

@@ -98,9 +98,18 @@ class Backbone(ABC):
     family: ClassVar[str]
     can_generate: ClassVar[bool] = True
 
-    def __init__(self, name: str, model: nn.Module, tokenizer: Any, revision: str | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        tokenizer: Any,
+        revision: str | None = None,
+        embedding_hash: str | None = None,
+    ) -> None:
+        """embedding_hash: of the embeddings as they are stored, where the model was narrowed since."""
         self.name = name
         self.revision = revision
+        self._embedding_hash = embedding_hash
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._identity: BackboneIdentity | None = None
@@ -155,7 +164,7 @@ class Backbone(ABC):
                 family=self.family,
                 model_type=str(self.config.model_type),
                 hidden=self.hidden,
-                embedding_hash=hash_tensor(self.embedding_matrix),
+                embedding_hash=self._embedding_hash or hash_tensor(self.embedding_matrix),
                 tokenizer_hash=hash_tokenizer(self.tokenizer),
             )
         return self._identity

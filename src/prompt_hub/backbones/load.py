@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from prompt_hub.backbones.base import FAMILIES, Backbone
+from prompt_hub.backbones.base import FAMILIES, Backbone, hash_tensor
 from prompt_hub.backbones.causal_lm import CausalLM
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
-from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.errors import UserError, first_line, unknown_name
 
 _CLASSES: dict[str, type[Backbone]] = {cls.family: cls for cls in (MaskedLM, CausalLM, Seq2SeqLM)}
 _REGISTERED: dict[str, str] = {}
@@ -63,8 +63,13 @@ def load_backbone(
         )
     config = _load_config(name, source, revision)
     family = family_of(config, name)
-    model, tokenizer = _load_model(name, source, family, revision, torch_dtype)
-    return _CLASSES[family](name, model.to(chosen_device), tokenizer, revision)
+    # float16 rounds otherwise than the bfloat16 of the hash, so the hash is taken before.
+    stored = "auto" if torch_dtype == torch.float16 else torch_dtype
+    model, tokenizer = _load_model(name, source, family, revision, stored)
+    hashed = hash_tensor(model.get_input_embeddings().weight)
+    return _CLASSES[family](
+        name, model.to(device=chosen_device, dtype=torch_dtype), tokenizer, revision, hashed
+    )
 
 
 def resolve(name: str) -> str:
@@ -138,8 +143,10 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+        if chosen.type == "meta":
+            raise RuntimeError("it holds no numbers")
         torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N."
         ) from None
@@ -166,11 +173,6 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return known[dtype]
 
 
-def first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
-
-
 def _load_config(name: str, source: str, revision: str | None) -> Any:
     from transformers import AutoConfig
 
@@ -186,7 +188,7 @@ def _load_config(name: str, source: str, revision: str | None) -> Any:
 
 
 def _load_model(
-    name: str, source: str, family: str, revision: str | None, dtype: torch.dtype
+    name: str, source: str, family: str, revision: str | None, dtype: torch.dtype | str
 ) -> tuple[Any, Any]:
     from transformers import (
         AutoModelForCausalLM,

@@ -55,17 +55,20 @@ def evaluate(
     """
     from prompt_hub.evaluation.evaluate import FLOORS
     from prompt_hub.evaluation.stored import evaluate_stored
-    from prompt_hub.runs.records import Record
+    from prompt_hub.runs.records import Record, check_record_path
 
     set_quiet(quiet)
     if limit_eval is not None and limit_eval < 1:
         raise UserError(f"--limit-eval must be at least 1, not {limit_eval}.")
     wanted = {"all": FLOORS, "none": ()}.get(floors, tuple(part.strip() for part in floors.split(",")))
+    if output is not None:
+        check_record_path(output)
     soft, chosen = o.stored_prompt_and_task(
-        prompt, task, eval_file, o.Columns(text_a, text_b, label, target, label_words), template
+        prompt, task, eval_file, o.Columns(text_a, text_b, label, target, label_words), "--eval"
     )
     rows = o.rows_from_options(chosen, split, eval_file, data_dir, limit_eval, seed)
     model = o.backbone_of(soft, backbone, revision, device, dtype)
+    chosen = o.with_template(chosen, template, model.family)
     result = evaluate_stored(
         model,
         soft,

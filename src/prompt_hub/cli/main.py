@@ -67,9 +67,10 @@ def run() -> None:
     except UserError as error:
         say(f"Error: {error}", style="red")
         sys.exit(2)
-    except KeyboardInterrupt:
-        say("Interrupted. What was finished is kept; train goes on with --resume.")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:
+            say("Interrupted. What was finished is kept; train goes on with --resume.")
+        raise
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
     from prompt_hub.backbones import Backbone
@@ -49,7 +50,15 @@ DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16
 EvalBatchOption = Annotated[
     int, typer.Option(min=1, help="Rows an evaluation batch.", rich_help_panel=COMPUTE)
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+
+
+def _check_seed(seed: int) -> int:
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed must be between 0 and 4294967295, not {seed}.")
+    return seed
+
+
+SeedOption = Annotated[int, typer.Option(callback=_check_seed, help="Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 ForceOption = Annotated[
@@ -72,67 +81,84 @@ class Columns:
 
 
 def task_from_options(
-    task: str | None, file: Path | None, columns: Columns, template: str | None, stored: Any = None
+    task: str | None,
+    file: Path | None,
+    columns: Columns,
+    stored: Task | None = None,
+    file_option: str | None = None,
 ) -> Task:
     """The task that the options name.
 
-    ``--task``: a registered task or YAML file. Columns: a task made from ``file``. Neither: the task stored
-    with the prompt. Raises ``UserError`` for options that contradict each other or name no task.
+    ``--task``: a registered task or YAML file. Columns: the task stored with the prompt on a file with
+    other columns (named after the file), else a new one made from ``file``. Neither: the stored task.
+    file_option: the command's option for a file, for messages. Raises ``UserError`` for
+    options that contradict each other or name no task.
     """
-    from prompt_hub.tasks import custom_task, get_task, parse_label_words, task_from_dict
+    from prompt_hub.tasks import custom_task, get_task, name_from_file, parse_label_words
 
-    words = parse_label_words(columns.label_words) if columns.label_words else None
-    own = task_from_dict(stored, "The task stored with the prompt") if stored else None
-    if columns.given():
+    words = parse_label_words(columns.label_words) if columns.label_words is not None else None
+    if not columns.given():
         if task is not None:
-            raise UserError(
-                "--task and the column options (--text-a, --label, ...) both say what the task is. Give one."
-            )
-        if file is None:
-            raise UserError(
-                "--text-a, --label, --target describe a file of your own: name it with --train or --eval."
-            )
-        if columns.text_a is None:
-            raise UserError("Name the column that holds the text: --text-a COLUMN.")
-        if words is None and own is not None and own.kind == "classification":
-            words = {raw: _word_of(own, name) for raw, name in own.label_map.items()}
-        found = custom_task(
-            file,
-            text_a=columns.text_a,
-            text_b=columns.text_b,
-            label=columns.label,
-            target=columns.target,
-            label_words=words,
-        )
-    elif task is not None:
-        found = get_task(task)
-    elif own is not None:
-        found = own
-    else:
+            found = get_task(task)
+        elif stored is not None:
+            found = stored
+        else:
+            own = f", or your own file with {file_option}, --text-a and --label" if file_option else ""
+            raise UserError(f"Name the task with --task (see: prompt-hub tasks ls){own}.")
+        return found if words is None else found.with_overrides(label_words=_in_class_order(found, words))
+    if task is not None:
         raise UserError(
-            "Name a task with --task (see: prompt-hub tasks ls), or your own file with --train, --text-a "
-            "and --label."
+            "--task and the column options (--text-a, --label, ...) both say what the task is. Give one."
         )
-    if words and not columns.given():
-        found = found.with_overrides(label_words=_in_class_order(found, words))
-    return found.with_overrides(template=template) if template else found
+    if file is None:
+        raise UserError(
+            f"--text-a, --label, --target describe a file of your own: name it with {file_option}."
+        )
+    same_kind = stored is not None and (stored.kind == "generation") == (columns.target is not None)
+    if stored is not None and words is None and (same_kind or not (columns.label or columns.target)):
+        return replace(with_columns(stored, columns), name=name_from_file(file))
+    if columns.text_a is None:
+        raise UserError("Name the column that holds the text: --text-a COLUMN.")
+    return custom_task(
+        file,
+        text_a=columns.text_a,
+        text_b=columns.text_b,
+        label=columns.label,
+        target=columns.target,
+        label_words=words,
+    )
 
 
-def _word_of(task: Task, class_name: str) -> str:
-    words = next(iter(task.label_words.values()))
-    return words[task.classes.index(class_name)]
+def with_columns(task: Task, columns: Columns) -> Task:
+    """The task on a file whose columns have other names."""
+    given = {
+        task.text_roles[0]: columns.text_a,
+        "text_b": columns.text_b,
+        task.label_role: columns.target if task.kind == "generation" else columns.label,
+    }
+    if columns.text_b is not None and not task.has_text_b:
+        raise UserError(
+            f"Task {task.name!r} takes one text, so --text-b {columns.text_b} has no place in it."
+        )
+    return replace(task, columns={**task.columns, **{role: name for role, name in given.items() if name}})
+
+
+def with_template(task: Task, template: str | None, family: str) -> Task:
+    """The task with ``--template``, which is for the family of the backbone in use."""
+    return task if template is None else task.with_overrides(template=template, family=family)
 
 
 def _in_class_order(task: Task, words: dict[str, str]) -> list[str]:
-    """Words by raw label or class name, in class order."""
+    """Words by raw label or class name, in class order (a regression's: low, high)."""
+    classes = ("low", "high") if task.kind == "regression" else task.classes
     by_class = {task.label_map.get(raw, raw): word for raw, word in words.items()}
-    missing = [name for name in task.classes if name not in by_class]
-    if missing or len(by_class) != len(task.classes):
+    if set(by_class) != set(classes):
+        labels = f" (or their labels {', '.join(task.label_map)})" if task.label_map else ""
         raise UserError(
-            f"--label-words must name every class of {task.name} once: {', '.join(task.classes)} "
-            f"(or their labels {', '.join(task.label_map)}). Got: {', '.join(words)}."
+            f"--label-words must name each of {', '.join(classes)}{labels} once for task {task.name!r}, "
+            f"such as {','.join(f'{name}=word' for name in classes)}. Got: {', '.join(words)}."
         )
-    return [by_class[name] for name in task.classes]
+    return [by_class[name] for name in classes]
 
 
 def rows_from_options(
@@ -146,20 +172,40 @@ def rows_from_options(
 ) -> Split:
     """The rows of a file, or of a task's split in a data folder or on the Hub."""
     from prompt_hub.tasks import load_file, load_split
+    from prompt_hub.tasks.sources import SPLITS
 
+    if split not in SPLITS:
+        raise unknown_name("split", split, SPLITS)
+    if file is None and task.type == "custom" and task.hub is None and data_dir is None:
+        name = "--train" if split == "train" else "--eval"
+        raise UserError(f"Task {task.name!r} was made from a file. Name the rows with {name} FILE.")
     if file is not None:
         return load_file(file, task, name=split, limit=limit, seed=seed, unlabelled=unlabelled)
     return load_split(task, split, data_dir=data_dir, limit=limit, seed=seed)
 
 
 def stored_prompt_and_task(
-    place: str, task: str | None, file: Path | None, columns: Columns, template: str | None
+    place: str,
+    task: str | None,
+    file: Path | None,
+    columns: Columns,
+    file_option: str | None = None,
 ) -> tuple[SoftPrompt, Task]:
     """A stored prompt, and the task to use it on: named by the options, else its own."""
     from prompt_hub.prompts.soft_prompt import SoftPrompt
 
     prompt = SoftPrompt.from_pretrained(place)
-    return prompt, task_from_options(task, file, columns, template, prompt.metadata.task_definition)
+    return prompt, task_from_options(task, file, columns, _own_task(prompt), file_option)
+
+
+def _own_task(prompt: SoftPrompt) -> Task | None:
+    """The task stored with a prompt; for an imported one, the registered task of that name."""
+    from prompt_hub.tasks import get_task, task_from_dict, task_names
+
+    known = prompt.metadata
+    if known.task_definition:
+        return task_from_dict(known.task_definition, "The task stored with the prompt")
+    return get_task(known.task) if known.task in task_names() else None
 
 
 def backbone_of(
@@ -175,3 +221,42 @@ def backbone_of(
     if revision is None and name is None:
         revision = stored.get("revision")
     return load_backbone(chosen, revision=revision, device=device, dtype=dtype)
+
+
+def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) -> None:
+    """Nothing that was computed, and no file of another kind, is replaced unasked."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file. Name a folder.")
+    _check_writable(folder)
+    if resume and overwrite:
+        raise UserError("--resume keeps the run in --output and --overwrite replaces it. Give one.")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    has_prompt, has_run = (folder / "prompt_hub.json").exists(), (folder / "train.json").exists()
+    if not has_prompt and not has_run:
+        raise UserError(f"--output {folder} holds other files. Name a new or an empty folder.")
+    if resume and not has_run:
+        raise UserError(
+            f"--output {folder} holds a prompt that no training run made, so there is nothing to resume. "
+            "Choose another --output."
+        )
+    if not resume and not overwrite:
+        raise UserError(
+            f"--output {folder} already holds a {'trained prompt' if has_prompt else 'run'}. Add --resume to "
+            "go on with it (or to see its result), --overwrite to replace it, or choose another --output."
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """Before long work: can a file be written there? Leaves nothing behind."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
+        for place in missing:
+            place.rmdir()
+    except OSError as error:
+        raise UserError(
+            f"Cannot write to --output {folder}: {error.strerror or error}. Choose a writable folder."
+        ) from None

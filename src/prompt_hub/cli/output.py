@@ -27,7 +27,7 @@ def warn(message: str) -> None:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on one line, the last of stdout; NaN becomes null."""
-    sys.stdout.write(json.dumps(_plain(data), ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(_plain(data), default=str) + "\n")
     sys.stdout.flush()
 
 

@@ -51,9 +51,10 @@ def predict(
     from prompt_hub.evaluation.stored import fitting_encoder
 
     set_quiet(quiet)
-    soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words), template)
+    soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words))
     rows = _rows(file, chosen, text_a, text_b)
     model = o.backbone_of(soft, backbone, revision, device, dtype)
+    chosen = o.with_template(chosen, template, model.family)
     encoder, warnings = fitting_encoder(model, soft, chosen, layout, force)
     encoded = encode_split(encoder, rows)
     found = run(encoder, soft.embeddings, encoded, batch_size, "predict")
@@ -95,35 +96,33 @@ def _line(answer: dict[str, Any]) -> str:
 
 
 def _rows(file: str, task: Task, text_a: str | None, text_b: str | None) -> Split:
-    from dataclasses import replace
-
     from prompt_hub.tasks import Example, Split, load_file
 
-    path = Path(file)
-    if file != "-" and path.suffix.lower() in TABLES:
-        columns = dict(task.columns)
-        first = task.text_roles[0]
-        if text_a:
-            columns[first] = text_a
-        if text_b:
-            columns["text_b"] = text_b
-        return load_file(path, replace(task, columns=columns), name="predict", unlabelled=True)
-    if file == "-":
-        lines, source = sys.stdin.read().splitlines(), "stdin"
-    else:
-        try:
-            lines, source = path.read_text(encoding="utf-8").splitlines(), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"Cannot read {file}: {error}") from None
+    is_table = file != "-" and Path(file).suffix.lower() in TABLES
+    if not is_table and (text_a or text_b):
+        raise UserError(
+            f"--text-a and --text-b name columns; {file} is read by lines. Give a .csv or .jsonl."
+        )
+    if is_table:
+        renamed = o.with_columns(task, o.Columns(text_a, text_b))
+        return load_file(file, renamed, name="predict", unlabelled=True)
+    source = "stdin" if file == "-" else file
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        lines = data.decode("utf-8-sig").split("\n")
+    except OSError as error:
+        raise UserError(f"Cannot read {source}: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     examples = []
     for number, line in enumerate(lines, 1):
-        if not line.strip():
+        texts = [text.strip() for text in line.split("\t")]
+        if not any(texts):
             continue
-        first_text, tab, second = line.partition("\t")
-        if task.has_text_b != bool(tab and second.strip()):
+        if len(texts) != len(task.text_roles) or not all(texts):
             wanted = "two texts with a tab between them" if task.has_text_b else "one text without a tab"
             raise UserError(f"{source}, line {number}: task {task.name!r} takes {wanted}.")
-        examples.append(Example(first_text.strip(), second.strip() or None))
+        examples.append(Example(*texts))
     if not examples:
         raise UserError(f"{source} holds no text. Give a line a text, or a .csv or .jsonl file.")
     return Split.of("predict", examples, source)

@@ -9,7 +9,7 @@ import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, unknown_name
 
 app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export.")
 
@@ -79,8 +79,14 @@ def import_(
     as_json: o.JsonOption = False,
 ) -> None:
     """Bring in prompts of other programs (no code in them is run)."""
+    from prompt_hub.backbones.base import FAMILIES
+    from prompt_hub.encoding.layouts import known_layouts
     from prompt_hub.prompts.formats import import_prompt, import_prompts
 
+    if family is not None and family not in FAMILIES:
+        raise unknown_name("family", family, FAMILIES)
+    if layout is not None and layout not in known_layouts():
+        raise unknown_name("layout", layout, known_layouts())
     known = {"backbone_name": backbone, "family": family, "task": task, "layout": layout}
     if key is not None:
         prompts = {key: import_prompt(source, key=key, **known)}

@@ -29,6 +29,7 @@ def quickstart(
     from prompt_hub.quickstart import run_quickstart
 
     set_quiet(quiet)
+    o.check_folder(output / "film", overwrite=(output / "quickstart.json").exists())
     say(f"Training a soft prompt for {backbone} on made-up film reviews ({steps} steps) ...")
     results = run_quickstart(backbone, output, steps=steps, seed=seed, device=device)
     print_evaluation({**results["film"], "diagnosis": results["diagnosis"]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +37,7 @@ def train(
         typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
     ] = None,
     max_steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.0, help="Instead of --max-steps.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Instead of --max-steps.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Training rows a step and device.")] = 16,
     lr: Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")] = None,
     schedule: Annotated[str, typer.Option(help="linear, constant, cosine, ...")] = "linear",
@@ -79,16 +80,20 @@ def train(
         raise UserError(f"--prompt-len must be at least 1, not {prompt_len}. 20 to 100 are usual.")
     if max_steps is not None and epochs is not None:
         raise UserError("--max-steps and --epochs both say how long to train. Give one.")
-    if lr is not None and lr <= 0:
-        raise UserError(f"--lr must be above 0, not {lr}.")
+    if lr is not None and not 0 < lr < math.inf:
+        raise UserError(f"--lr must be a number above 0, not {lr}.")
+    if epochs is not None and not 0 < epochs < math.inf:
+        raise UserError(f"--epochs must be a number above 0, not {epochs}.")
+    if patience is not None and hold_out < 1:
+        raise UserError("--patience needs held-out rows to watch: leave out --hold-out 0.")
     for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
         if value is not None and value < 1:
             raise UserError(f"{name} must be at least 1, not {value}.")
     set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
-    chosen = o.task_from_options(task, train_file, columns, template)
+    chosen = o.task_from_options(task, train_file, columns, file_option="--train")
     folder = output if output is not None else Path("runs") / chosen.name
-    _check_folder(folder, resume, overwrite)
+    o.check_folder(folder, resume, overwrite)
     train_rows = o.rows_from_options(chosen, "train", train_file, data_dir, limit_train, seed)
     validation = None
     if eval_file is not None or train_file is None:
@@ -124,8 +129,10 @@ def train(
         disable_tqdm=quiet,
         **settings,
     )
-    where = args.device if device in ("auto", "cpu", "cuda") else device
+    # One process of several has a device of its own, which only the arguments know.
+    where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device
     model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
+    chosen = o.with_template(chosen, template, model.family)
     result = train_prompt(model, chosen, train_rows, args, folder, validation=validation, resume=resume)
     if args.process_index != 0:
         return
@@ -134,25 +141,12 @@ def train(
         print_evaluation(data)
     else:
         warn("No validation rows were given, so the prompt was not scored. Use prompt-hub eval.")
+    if result.truncated:
+        warn(f"{result.truncated} of {len(train_rows)} training texts were cut to fit.")
     say(f"Prompt saved in {folder} ({result.steps} steps, {result.seconds:.0f} s).")
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
     if as_json:
         print_json(data)
-
-
-def _check_folder(folder: Path, resume: bool, overwrite: bool) -> None:
-    """Nothing that was computed is replaced unasked."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file. Name a folder.")
-    if resume and overwrite:
-        raise UserError("--resume keeps the run in --output and --overwrite replaces it. Give one.")
-    held = [name for name in ("prompt_hub.json", "train.json") if (folder / name).exists()]
-    if held and not resume and not overwrite:
-        raise UserError(
-            f"--output {folder} already holds a {'trained prompt' if 'prompt_hub.json' in held else 'run'}. "
-            "Add --resume to go on with it (or to see its result), --overwrite to replace it, or choose "
-            "another --output."
-        )
 
 
 def _arguments(cls: Any, **values: Any) -> Any:

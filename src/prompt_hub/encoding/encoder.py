@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Example, Task
 
 _CACHED_SPLITS = 32
+_SENTINEL = "a"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Encoder:
     ) -> None:
         self.backbone = backbone
         self.task = task
+        if task.kind == "generation" and not backbone.can_generate:
+            raise UserError(
+                f"Task {task.name!r} asks for generated text, which the masked LM {backbone.name} cannot "
+                "give. Use a causal or a sequence-to-sequence backbone."
+            )
         self.layout = layout if isinstance(layout, Layout) else layout_for(backbone.family, layout)
         self.template = task.template_for(backbone.family)
         self.parts = template_parts(self.template, backbone.family, task.has_text_b)
@@ -71,15 +78,13 @@ class Encoder:
         if backbone.family == "causal_lm":
             self.suffix = []
         self.pad_id = self._pad_id()
+        self.literals = [
+            self._ids_of([part.text], behind=place > 0)[0] if part.kind == "literal" else []
+            for place, part in enumerate(self.parts)
+        ]
         self.label_words: tuple[str, ...] = ()
         self.label_ids: list[list[int]] = []
-        if task.kind == "generation":
-            if not backbone.can_generate:
-                raise UserError(
-                    f"Task {task.name!r} asks for generated text, which the masked LM {backbone.name} cannot "
-                    "give. Use a causal or a sequence-to-sequence backbone."
-                )
-        else:
+        if task.kind != "generation":
             self.label_words = task.label_words_for(backbone.family)
             self.label_ids = [self._word_ids(word) for word in self.label_words]
             self._check_distinct()
@@ -99,24 +104,46 @@ class Encoder:
             answer = self.task.max_target_length
         room = positions - prompt_len - fixed - answer
         if room < 1:
+            longest = positions - fixed - answer - 1
+            fix = f"Use --prompt-len {longest} or less" if longest > 0 else "Use a shorter template"
             raise UserError(
                 f"Prompt length {prompt_len} leaves no room for text: backbone {self.backbone.name} holds "
-                f"{positions} positions, template and answer take {fixed + answer}. Use --prompt-len "
-                f"{max(1, positions - fixed - answer - 16)} or less."
+                f"{positions} positions, template and answer take {fixed + answer}. {fix}."
             )
         return min(limit, room)
 
     def _literal_length(self) -> int:
-        return sum(
-            1 if part.kind == "mask" else len(self._ids(part.text))
-            for part in self.parts
-            if part.kind in ("mask", "literal")
-        )
+        return sum(map(len, self.literals)) + sum(part.kind == "mask" for part in self.parts)
 
     # -- words -----------------------------------------------------------------------------------
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _ids_of(self, texts: Sequence[str], behind: bool) -> list[list[int]]:
+        """Token ids of texts; behind: as they are where other text stands before them.
+
+        SentencePiece writes a space in front of whatever it is given. Behind other text that space would be
+        one too many (``"good" + "."`` is not ``"good ."``), so such texts are tokenised behind a letter,
+        which is then cut off.
+        """
+        if not behind or not self._writes_spaces:
+            return [self._ids(text) for text in texts] if len(texts) < 2 else self._batch_ids(texts)
+        sentinel = self._ids(_SENTINEL)
+        found = []
+        for text, ids in zip(texts, self._batch_ids([_SENTINEL + text for text in texts]), strict=True):
+            joined = ids[: len(sentinel)] == sentinel
+            found.append(ids[len(sentinel) :] if joined else self._ids(text))
+        return found
+
+    def _batch_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+
+    @cached_property
+    def _writes_spaces(self) -> bool:
+        """Whether the tokenizer puts a space (``▁``) in front of a text by itself."""
+        first = self.tokenizer.convert_ids_to_tokens(self._ids(_SENTINEL)[:1])
+        return bool(first) and first[0].startswith("▁")
 
     def _pad_id(self) -> int:
         for token_id in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
@@ -128,10 +155,7 @@ class Encoder:
         """The text as it stands behind other text: with a space in front, where the tokenizer needs one."""
         if self.template[-1:].isspace() and self.backbone.family == "causal_lm":
             return text
-        ids = self._ids(text)
-        bare = self.tokenizer.convert_ids_to_tokens(ids[:1]) if ids else []
-        # SentencePiece writes the space itself ("▁word").
-        return text if bare and bare[0].startswith("▁") else f" {text}"
+        return text if self._writes_spaces else f" {text}"
 
     def _word_ids(self, word: str) -> list[int]:
         ids = self._ids(self.spaced(word.strip())) if word.strip() else []
@@ -162,13 +186,10 @@ class Encoder:
     def encode(self, examples: Sequence[Example]) -> EncodedSplit:
         """Token ids of every example; fields are cut from their ends, the longest first, to the budget."""
         columns: dict[str, list[list[int]]] = {}
-        for part in self.parts:
+        for place, part in enumerate(self.parts):
             if part.kind in ("text_a", "text_b"):
                 texts = [part.text + (getattr(example, part.kind) or "").strip() for example in examples]
-                columns[part.kind] = (
-                    self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
-                )
-        literals = {part.text: self._ids(part.text) for part in self.parts if part.kind == "literal"}
+                columns[part.kind] = self._ids_of(texts, behind=place > 0)
         targets = self._target_ids(examples)
         rows, truncated = [], 0
         for index, example in enumerate(examples):
@@ -177,12 +198,12 @@ class Encoder:
             truncated += cut
             ids = list(self.prefix)
             read = -1
-            for part in self.parts:
+            for part, literal in zip(self.parts, self.literals, strict=True):
                 if part.kind == "mask":
                     read = len(ids)
                     ids.append(self.tokenizer.mask_token_id)
                 elif part.kind == "literal":
-                    ids += literals[part.text]
+                    ids += literal
                 else:
                     ids += fields[part.kind]
             ids += self.suffix

@@ -37,6 +37,11 @@ STORED_ONLY = {
 }
 
 
+def known_layouts() -> list[str]:
+    """Names that a stored prompt's layout can have."""
+    return [*LAYOUTS, *STORED_ONLY]
+
+
 def layout_for(family: str, name: str | None = None) -> Layout:
     """The named layout, or the family's default. Raises ``UserError`` for one that does not fit."""
     if name is None:
@@ -68,7 +73,7 @@ class Part:
 def template_parts(template: str, family: str, has_text_b: bool) -> list[Part]:
     """A template as parts, e.g. ``"{mask} {text_a}"`` as mask, then field text_a led in by a space.
 
-    A space before a field belongs to the field (byte-level tokenizers write it into the first token);
+    White space before a field belongs to the field (byte-level tokenizers write it into the first token);
     spaces before the mask are dropped. Raises ``UserError`` for a template that does not fit the family.
     """
     problems = template_problems(template, family, has_text_b)
@@ -86,8 +91,9 @@ def template_parts(template: str, family: str, has_text_b: bool) -> list[Part]:
         else:
             if following == "{mask}":
                 piece = piece.rstrip(" ")
-            elif following and piece.endswith(" "):
-                piece, lead = piece[:-1], " "
+            elif following:
+                lead = piece[len(piece.rstrip()) :]
+                piece = piece.rstrip()
             if piece:
                 parts.append(Part("literal", piece))
     return parts

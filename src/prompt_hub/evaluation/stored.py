@@ -22,6 +22,7 @@ def fitting_encoder(
     Raises ``UserError`` when the prompt belongs to another backbone or layout; ``force`` turns all but a
     wrong width into warnings.
     """
+    prompt.check_fits(backbone.identity, None, force)
     stored = prompt.metadata.layout
     used = layout_for(backbone.family, layout or (None if force else stored)).name
     warnings = prompt.check_fits(backbone.identity, used, force)

@@ -88,6 +88,25 @@ class Record:
             raise UserError(f"Record {path} is damaged. Remove it to start anew.") from None
 
 
+def check_record_path(path: Path) -> None:
+    """Before long work: ``UserError`` if no record can be written there or it would replace another file."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder. Name a file for the record, such as {path / 'eval.json'}.")
+    if path.exists():
+        try:
+            Record.load(path)
+        except UserError:
+            raise UserError(
+                f"{path} exists and is no record; it is not replaced. Name another file."
+            ) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent):
+            return
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose a writable place.") from None
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write JSON through a temporary file beside the target and one rename."""
     try:

@@ -1,6 +1,6 @@
 """Tasks as data: what they are, where their examples come from, and how they are scored."""
 
-from prompt_hub.tasks.custom import custom_task, parse_label_words
+from prompt_hub.tasks.custom import custom_task, name_from_file, parse_label_words
 from prompt_hub.tasks.metrics import (
     METRIC_VERSION,
     METRICS,
@@ -34,6 +34,7 @@ __all__ = [
     "load_split",
     "load_task_file",
     "majority_score",
+    "name_from_file",
     "parse_label_words",
     "parse_template",
     "per_example_scores",

@@ -44,7 +44,7 @@ def custom_task(
     kind = _kind_of(kind, label, target)
     table = read_table(train_path)
     data: dict[str, Any] = {
-        "name": name or _name_of(table.path),
+        "name": name or name_from_file(table.path),
         "type": "custom",
         "kind": kind,
         "columns": _columns(kind, text_a, text_b, label, target),
@@ -125,7 +125,8 @@ def _kind_of(kind: str | None, label: str | None, target: str | None) -> str:
     return kind
 
 
-def _name_of(path: Path) -> str:
+def name_from_file(path: Path) -> str:
+    """The name of a task made from a file: the file's, or its folder's for a file called train."""
     stem = path.parent.name if path.stem.lower() in _SPLIT_STEMS and path.parent.name else path.stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).strip("_.-") or "custom"
     # A user's copy is not the task of that name: results of the two must not be mixed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,8 +94,8 @@ class PromptTrainingArguments(TrainingArguments):
                 warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
         if self.prompt_len < 1:
             raise UserError(f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual.")
-        if self.learning_rate is not None and self.learning_rate <= 0:
-            raise UserError(f"learning_rate must be above 0, not {self.learning_rate}.")
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
         for name in ("limit_train", "limit_eval", "max_source_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

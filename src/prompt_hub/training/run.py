@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import TrainerCallback
+from transformers import TrainerCallback, get_scheduler
 
 from prompt_hub.backbones.base import Backbone
-from prompt_hub.encoding.encoder import Encoder, encode_split
-from prompt_hub.errors import UserError
+from prompt_hub.encoding.encoder import EncodedSplit, Encoder, encode_split
+from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
 from prompt_hub.prompts.initialisers import initial_prompt, parse_init
 from prompt_hub.prompts.metadata import PromptMetadata
@@ -38,7 +38,8 @@ CHECKPOINTS = "checkpoints"
 class TrainingResult:
     """prompt: as stored in ``folder``. evaluation: on the validation rows, None without them.
 
-    history: the Trainer's log. diagnosis: sentences, empty when nothing looks wrong.
+    diagnosis: sentences, empty when nothing looks wrong. history: the Trainer's log. truncated: training
+    texts that were cut to fit.
     """
 
     prompt: SoftPrompt
@@ -48,6 +49,7 @@ class TrainingResult:
     seconds: float
     diagnosis: list[str] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    truncated: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         scores = self.evaluation.to_dict() if self.evaluation else {}
@@ -61,6 +63,7 @@ class TrainingResult:
             **scores,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "truncated_train": self.truncated,
             "diagnosis": self.diagnosis,
         }
 
@@ -97,25 +100,20 @@ def train_prompt(
         if earlier is not None:
             _check_same(earlier.settings, settings, folder)
             if earlier.status == "done":
-                return _stored(folder, earlier)
+                return _finished(folder, earlier, encoder, args, validation, floors)
         checkpoint = last_complete_checkpoint(checkpoints)
     main = args.process_index == 0
     initial = _initial(args, encoder)
     chosen, held_out = _split(train, args)
+    rows = encode_split(encoder, chosen)
+    held_out_rows = encode_split(encoder, held_out) if held_out else None
+    args.output_dir = str(checkpoints)
+    trainer = _trainer(encoder, initial, args, rows, held_out_rows, callbacks)
     record = Record("train", settings)
     if main:
         if checkpoint is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         record.save(record_path)
-    args.output_dir = str(checkpoints)
-    trainer = PromptTrainer(
-        encoder,
-        initial,
-        args,
-        encode_split(encoder, chosen),
-        encode_split(encoder, held_out) if held_out else None,
-        callbacks,
-    )
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained, steps = trainer.prompt, trainer.state.global_step
     if not torch.isfinite(trained).all():
@@ -136,7 +134,14 @@ def train_prompt(
         diagnosis = diagnose(evaluation, initial, trained, rate, backbone.family)
     prompt = _prompt(encoder, trained, initial, args, train, evaluation, steps)
     result = TrainingResult(
-        prompt, folder, evaluation, steps, time.perf_counter() - started, diagnosis, trainer.state.log_history
+        prompt,
+        folder,
+        evaluation,
+        steps,
+        time.perf_counter() - started,
+        diagnosis,
+        trainer.state.log_history,
+        rows.truncated + (held_out_rows.truncated if held_out_rows else 0),
     )
     if main:
         prompt.save_pretrained(folder)
@@ -209,19 +214,72 @@ def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
         )
 
 
-def _stored(folder: Path, record: Record) -> TrainingResult:
+def _finished(
+    folder: Path,
+    record: Record,
+    encoder: Encoder,
+    args: PromptTrainingArguments,
+    validation: Split | None,
+    floors: Sequence[str],
+) -> TrainingResult:
+    """A finished run as it is stored; scored anew where other validation rows are asked for."""
     stored = record.result
-    names = Evaluation.__dataclass_fields__
-    known = {name: stored[name] for name in names if name in stored and name != "seconds"}
+    known = {name: stored[name] for name in Evaluation.__dataclass_fields__ if name in stored}
+    evaluation = Evaluation(**known) if "metrics" in stored else None
+    prompt = SoftPrompt.from_pretrained(folder)
+    scored = evaluation.data.get("fingerprint") if evaluation else None
+    if validation is not None and scored != validation.fingerprint:
+        evaluation = evaluate(
+            encoder,
+            prompt.embeddings,
+            validation,
+            batch_size=args.per_device_eval_batch_size,
+            floors=floors,
+            seed=args.seed,
+        )
     return TrainingResult(
-        SoftPrompt.from_pretrained(folder),
+        prompt,
         folder,
-        Evaluation(**known) if "metrics" in stored else None,
+        evaluation,
         stored.get("steps", 0),
         stored.get("seconds", 0.0),
         stored.get("diagnosis", []),
         stored.get("history", []),
+        stored.get("truncated_train", 0),
     )
+
+
+def _trainer(
+    encoder: Encoder,
+    initial: Tensor,
+    args: PromptTrainingArguments,
+    rows: EncodedSplit,
+    held_out: EncodedSplit | None,
+    callbacks: Sequence[TrainerCallback],
+) -> PromptTrainer:
+    """The Trainer; what it objects to (a tracker or schedule that does not work) becomes a ``UserError``."""
+    given = args.lr_scheduler_kwargs
+    schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
+    failures = (ImportError, ValueError, RuntimeError, TypeError)
+    try:
+        get_scheduler(
+            schedule,
+            torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0),
+            num_warmup_steps=0,
+            num_training_steps=2,
+            scheduler_specific_kwargs=given if isinstance(given, dict) else {},
+        )
+    except failures as error:
+        raise UserError(
+            f"Schedule {schedule!r} does not work as it is set: {first_line(error)}. Use linear, cosine or "
+            "constant, or give lr_scheduler_kwargs in Python."
+        ) from None
+    try:
+        return PromptTrainer(encoder, initial, args, rows, held_out, callbacks)
+    except UserError:
+        raise
+    except failures as error:
+        raise UserError(f"These training options do not work: {first_line(error)}") from None
 
 
 def _prompt(
