@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors import torch as safetensors_torch
 
+from prompt_hub.atomic import write_file, write_folder
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.prompts import foreign
-from prompt_hub.prompts.atomic import write_file, write_folder
 from prompt_hub.prompts.foreign import PAPER_FILE
 from prompt_hub.prompts.metadata import PEFT_CONFIG_NAME, WEIGHTS_NAME
 from prompt_hub.prompts.soft_prompt import SoftPrompt

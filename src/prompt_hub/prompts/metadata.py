@@ -13,13 +13,11 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timezone
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from prompt_hub.errors import UserError
+from prompt_hub.runs.records import now, package_versions
 
 SCHEMA_VERSION = 1
 METADATA_NAME = "prompt_hub.json"
@@ -31,26 +29,6 @@ CARD_NAME = "README.md"
 MAX_JSON_BYTES = 4 * 2**20
 MAX_TENSOR_BYTES = 2**30
 """Far above any prompt (100 rows of width 16,384 are 6.5 MB), far below what would exhaust a machine."""
-
-
-@lru_cache(maxsize=1)
-def _library_versions() -> tuple[tuple[str, str], ...]:
-    found = []
-    for name in ("prompt-hub", "torch", "transformers", "safetensors"):
-        try:
-            found.append((name, version(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)
-
-
-def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries that decide a prompt's numbers; imports none of them."""
-    return dict(_library_versions())
-
-
-def utc_now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -80,8 +58,8 @@ class PromptMetadata:
     metrics: dict[str, Any] = field(default_factory=dict)
     parent: dict[str, Any] | None = None
     prompt_hash: str = ""
-    versions: dict[str, Any] = field(default_factory=library_versions)
-    created: str = field(default_factory=utc_now)
+    versions: dict[str, Any] = field(default_factory=package_versions)
+    created: str = field(default_factory=now)
     files: dict[str, Any] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
     extra: dict[str, Any] = field(default_factory=dict)

@@ -20,8 +20,8 @@ import torch
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
+from prompt_hub.atomic import locked, write_folder
 from prompt_hub.errors import UserError
-from prompt_hub.prompts.atomic import locked, write_folder
 from prompt_hub.prompts.fit import check_fits
 from prompt_hub.prompts.foreign import (
     PEFT_KEY,

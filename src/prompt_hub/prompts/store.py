@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from prompt_hub.atomic import locked
 from prompt_hub.errors import UserError
-from prompt_hub.prompts.atomic import locked
 from prompt_hub.prompts.metadata import (
     MAX_TENSOR_BYTES,
     METADATA_NAME,

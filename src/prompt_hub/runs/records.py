@@ -11,15 +11,26 @@ import platform
 import sys
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
+from prompt_hub.atomic import write_file
 from prompt_hub.errors import UserError
 
 RECORD_VERSION = 1
-_PACKAGES = ("prompt-hub", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
+_PACKAGES = (
+    "prompt-hub",
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+)
 
 
 def now() -> str:
@@ -27,17 +38,27 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def environment() -> dict[str, Any]:
-    """Versions and machine, as far as results can depend on them."""
-    versions = {}
+@lru_cache(maxsize=1)
+def _package_versions() -> tuple[tuple[str, str], ...]:
+    found = []
     for package in _PACKAGES:
         try:
-            versions[package] = version(package)
+            found.append((package, version(package)))
         except PackageNotFoundError:
             continue
+    return tuple(found)
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of the libraries that decide a result's numbers; imports none of them."""
+    return dict(_package_versions())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, as far as results can depend on them."""
     return {
         "python": platform.python_version(),
-        "packages": versions,
+        "packages": package_versions(),
         "machine": platform.machine(),
         "system": platform.system(),
         "cpus": os.cpu_count(),
@@ -108,20 +129,11 @@ def check_record_path(path: Path) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON through a temporary file beside the target and one rename."""
+    """Write JSON so that a reader sees the old file or the new one."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}-", delete=False
-        ) as stream:
-            try:
-                json.dump(data, stream, indent=2, ensure_ascii=False, default=str)
-                stream.flush()
-                os.fsync(stream.fileno())
-                os.replace(stream.name, path)
-            except BaseException:
-                os.unlink(stream.name)
-                raise
+        write_file(path, text.encode())
     except OSError as error:
         raise UserError(
             f"Cannot write {path}: {error.strerror or error}. Choose a writable --output."
