@@ -9,6 +9,7 @@ compute the same label logits. ``benchmarks/README.md`` says what is compared an
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import math
@@ -46,9 +47,11 @@ TRAIN_BATCH, EVAL_BATCH = 16, 32
 # An epoch of 50 training batches is what LengthBucketSampler sorts at a time; 27 evaluation batches are
 # SST-2's validation set.
 TRAIN_ROWS, EVAL_ROWS = 50 * TRAIN_BATCH, 27 * EVAL_BATCH
+TEXTS = Path("sst2", "train.jsonl")
 TOLERANCE = 1e-4
 # Tokens of a byte-level BPE tokenizer per blank-separated word of SST-2 (23.4 / 19.3).
 _TOKENS_PER_WORD = 1.21
+_M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 _MEASURES = ("train", "eval", "train_memory", "eval_memory")
 
 
@@ -92,7 +95,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--small", action="store_true", help="tiny models, to try the script; ratios are not judged"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.data_dir and not (options.data_dir / TEXTS).is_file():
+        parser.error(f"--data-dir {options.data_dir} holds no {TEXTS}; leave it out for the stored histogram")
+    return options
 
 
 def _positive(text: str) -> int:
@@ -121,7 +127,7 @@ def length_counts(data_dir: Path | None) -> Sequence[int]:
     """How often a text has 0, 1, 2, ... tokens."""
     if data_dir is None:
         return SST2_LENGTH_COUNTS
-    lines = (data_dir / "sst2" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (data_dir / TEXTS).read_text(encoding="utf-8").splitlines()
     words = [len(json.loads(line)["text_a"].split()) for line in lines]
     return np.bincount([round(_TOKENS_PER_WORD * count) for count in words]).tolist()
 
@@ -161,12 +167,14 @@ def peak_of(
 ) -> float:
     """Peak MB of resident memory above the state after the model was loaded; run in a process of its own."""
     prepare(threads)
+    give_freed_memory_back()
     shape = SHAPES[shape_name]
     cls = next(cls for cls in systems_of(shape) if cls.name == system_name)
     system = cls(shape, prompt_len, small)
     batches, run = work(system, shape, mode, counts, small)
     # The widest batch decides; it is as wide in both systems, because the longest text is in one of them.
     batches = sorted(batches, key=width)
+    run(batches[0][:1])  # loads code and starts threads, which are not the model's memory
     gc.collect()
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of loading
@@ -174,6 +182,15 @@ def peak_of(
     for batch in (batches[-1], batches[-1], batches[len(batches) // 2]):
         run(batch)
     return memory_mb("VmHWM") - loaded
+
+
+def give_freed_memory_back() -> None:
+    """Let glibc return every tensor above 1 MB to the system as soon as it is freed.
+
+    Otherwise the peak holds gaps between tensors that differ by 100 MB between two runs of one program.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
 
 
 def memory_mb(field: str) -> float:
@@ -363,8 +380,8 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 def markdown(report: dict[str, Any]) -> str:
     host, chosen = report["machine"], report["settings"]
     lines = [
-        f"{host['cpu']}, {host['cores']} cores, {host['threads']} threads; Python {host['python']}, torch "
-        f"{host['torch']}, transformers {host['transformers']}, PEFT {host['peft']}. Prompt length "
+        f"{host['cpu']}, {host['cores']} cores, torch threads: {host['threads']}; Python {host['python']}, "
+        f"torch {host['torch']}, transformers {host['transformers']}, PEFT {host['peft']}. Prompt length "
         f"{chosen['prompt_len']}, batch {chosen['train_batch']} in training and {chosen['eval_batch']} in "
         f"evaluation, {chosen['dtype']}, lengths: {chosen['lengths']}.",
         f"n = {chosen['rounds']} rounds of {chosen['steps']} batches a system and mode; median (least to "

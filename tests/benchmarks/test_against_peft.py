@@ -108,3 +108,11 @@ def test_lengths_can_come_from_a_data_folder(benchmark: Any, tmp_path: Path) -> 
     (tmp_path / "sst2" / "train.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert benchmark.length_counts(tmp_path) == [0, 1] + [0] * 10 + [1]
     assert sum(benchmark.length_counts(None)) == 6911
+
+
+def test_a_data_folder_without_the_task_is_refused(
+    benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        benchmark.parse(["--data-dir", str(tmp_path)])
+    assert "train.jsonl" in capsys.readouterr().err
