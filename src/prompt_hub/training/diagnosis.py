@@ -7,7 +7,6 @@ from torch import Tensor
 from prompt_hub.evaluation.evaluate import Evaluation
 
 _SMALL_MOVE = 0.02
-_NEAR = 0.01
 
 
 def relative_movement(initial: Tensor, trained: Tensor) -> float:
@@ -40,11 +39,13 @@ def diagnose(
         for name, values in evaluation.floors.items()
         if name != "random_prompt" and metric in values
     }
-    worst = {name: floor for name, floor in floors.items() if evaluation.score <= floor + _NEAR}
-    for name, floor in worst.items():
-        what = {"no_prompt": "the backbone without a prompt", "majority": "the majority class"}[name]
+    low = evaluation.ci95[metric][0]
+    names = {"no_prompt": "the backbone without a prompt", "majority": "the majority class"}
+    reached = [f"{names[name]} ({floor:.3f})" for name, floor in floors.items() if floor >= low]
+    if reached:
         found.append(
-            f"It is no better than {what} ({metric} {evaluation.score:.3f} against {floor:.3f}). Try more "
-            "steps, a longer prompt (--prompt-len), another --init, or a --template closer to natural text."
+            f"With n = {evaluation.n} it cannot be told from {' or '.join(reached)}: {metric} "
+            f"{evaluation.score:.3f}, interval from {low:.3f}. Try more steps, a longer prompt (--prompt-len), "
+            "another --init, or a --template closer to natural text; or the backbone is too small for the task."
         )
     return found
