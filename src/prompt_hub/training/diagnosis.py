@@ -45,7 +45,8 @@ def diagnose(
     if reached:
         found.append(
             f"With n = {evaluation.n} it cannot be told from {' or '.join(reached)}: {metric} "
-            f"{evaluation.score:.3f}, interval from {low:.3f}. Try more steps, a longer prompt (--prompt-len), "
-            "another --init, or a --template closer to natural text; or the backbone is too small for the task."
+            f"{evaluation.score:.3f}, interval from {low:.3f}. Try more steps, a longer prompt "
+            "(--prompt-len), another --init, or a --template closer to natural text; or the backbone is too "
+            "small for the task."
         )
     return found
