@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,7 +94,9 @@ def train(
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, file_option="--train")
     folder = output if output is not None else Path("runs") / chosen.name
-    o.check_folder(folder, resume, overwrite)
+    # Of several processes the first one checks: it is also the one that begins to fill the folder.
+    if os.environ.get("RANK", "0") == "0":
+        o.check_folder(folder, resume, overwrite)
     train_rows = o.rows_from_options(chosen, "train", train_file, data_dir, limit_train, seed)
     validation = None
     if eval_file is not None or train_file is None:
