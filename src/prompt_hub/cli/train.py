@@ -136,7 +136,12 @@ def train(
     where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device
     model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
     chosen = o.with_template(chosen, template, model.family)
-    result = train_prompt(model, chosen, train_rows, args, folder, validation=validation, resume=resume)
+    try:
+        result = train_prompt(model, chosen, train_rows, args, folder, validation=validation, resume=resume)
+    finally:
+        # A process that ends with its group still open may abort.
+        if args.world_size > 1:
+            args.distributed_state.destroy_process_group()
     if args.process_index != 0:
         return
     data = result.to_dict()

@@ -103,6 +103,9 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     checkpoint at each, so that an interrupted run loses little.
     """
     args = copy.copy(args)
+    if args.ddp_find_unused_parameters is None:
+        # The one parameter is always used.
+        args.ddp_find_unused_parameters = False
     global_batch = args.train_batch_size * max(1, args.world_size)
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
