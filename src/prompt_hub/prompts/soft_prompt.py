@@ -21,7 +21,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from prompt_hub.atomic import locked, write_folder
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, first_line
 from prompt_hub.prompts.fit import check_fits
 from prompt_hub.prompts.foreign import (
     PEFT_KEY,
@@ -271,8 +271,7 @@ def _hub_errors(attempt: str) -> Iterator[None]:
     except UserError:
         raise
     except (OSError, ValueError, HTTPError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"Cannot {attempt}: {reason} Check the name, the network or HF_HUB_OFFLINE, and for private "
-            "repositories the token (hf auth login)."
+            f"Cannot {attempt}: {first_line(error)} Check the name, the network or HF_HUB_OFFLINE, and "
+            "for private repositories the token (hf auth login)."
         ) from error

@@ -123,16 +123,9 @@ def train_prompt(
         )
     evaluation, diagnosis = None, []
     if validation is not None and main:
-        evaluation = evaluate(
-            encoder,
-            trained,
-            validation,
-            batch_size=args.per_device_eval_batch_size,
-            floors=floors,
-            seed=args.seed,
-        )
+        evaluation = _score(encoder, trained, validation, args, floors)
         diagnosis = diagnose(evaluation, initial, trained, rate, backbone.family)
-    prompt = _prompt(encoder, trained, initial, args, train, evaluation, steps)
+    prompt = _prompt(encoder, trained, initial, settings, train, evaluation, steps)
     result = TrainingResult(
         prompt,
         folder,
@@ -147,6 +140,14 @@ def train_prompt(
         prompt.save_pretrained(folder)
         record.finish(record_path, {**result.to_dict(), "history": result.history})
     return result
+
+
+def _score(
+    encoder: Encoder, prompt: Tensor, rows: Split, args: PromptTrainingArguments, floors: Sequence[str]
+) -> Evaluation:
+    return evaluate(
+        encoder, prompt, rows, batch_size=args.per_device_eval_batch_size, floors=floors, seed=args.seed
+    )
 
 
 def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTrainingArguments:
@@ -229,14 +230,7 @@ def _finished(
     prompt = SoftPrompt.from_pretrained(folder)
     scored = evaluation.data.get("fingerprint") if evaluation else None
     if validation is not None and scored != validation.fingerprint:
-        evaluation = evaluate(
-            encoder,
-            prompt.embeddings,
-            validation,
-            batch_size=args.per_device_eval_batch_size,
-            floors=floors,
-            seed=args.seed,
-        )
+        evaluation = _score(encoder, prompt.embeddings, validation, args, floors)
     return TrainingResult(
         prompt,
         folder,
@@ -286,12 +280,12 @@ def _prompt(
     encoder: Encoder,
     trained: Tensor,
     initial: Tensor,
-    args: PromptTrainingArguments,
+    settings: dict[str, Any],
     train: Split,
     evaluation: Evaluation | None,
     steps: int,
 ) -> SoftPrompt:
-    task, settings = encoder.task, _settings(args, encoder, train)
+    task = encoder.task
     kept = ("prompt_len", "init", "learning_rate", "lr_scheduler_type", "warmup_steps", "optimizer")
     hyperparameters = {
         **{name: settings[name] for name in (*kept, "weight_decay", "max_grad_norm", "batch_size", "dtype")},
@@ -300,7 +294,7 @@ def _prompt(
     }
     rows = torch.from_numpy(row_hashes(train.examples))
     parent = None
-    name, argument = parse_init(args.init or "")
+    name, argument = parse_init(settings["init"])
     if name == "prompt" and argument:
         source = SoftPrompt.from_pretrained(argument)
         parent = {"relation": "warm-start", "hash": source.hash, "task": source.metadata.task}
@@ -327,7 +321,7 @@ def _prompt(
         task_type=task.type,
         task_definition=task.to_dict(),
         data={"source": train.source, "fingerprint": train.fingerprint, "n": len(train)},
-        seed=args.seed,
+        seed=settings["seed"],
         hyperparameters=hyperparameters,
         metrics=metrics,
         parent=parent,
