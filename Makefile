@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test lint format benchmark clean
+.PHONY: install quickstart test lint format benchmark mini clean
 
 install: $(STAMP)
 
@@ -34,6 +34,14 @@ format: install
 
 benchmark: install
 	$(BIN)/python benchmarks/against_peft.py
+
+# The embedded backbones again, from nothing: about two hours on two cores. An interrupted run goes on.
+mini: install
+	$(BIN)/python pretraining/prepare.py
+	for name in mini-roberta mini-bert mini-gpt2; do \
+	  $(BIN)/python pretraining/train.py $$name --output build/$$name --resume || exit 1; \
+	done
+	$(BIN)/python pretraining/publish.py $(foreach name,mini-roberta mini-bert mini-gpt2,$(name)=build/$(name))
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "prompt_hub"
 FLOORS = [
     ["errors"],
     ["atomic", "progress"],
+    ["mini"],
     ["backbones"],
     ["tasks"],
     ["runs"],
@@ -23,7 +24,6 @@ FLOORS = [
     ["reports"],
     ["evaluation"],
     ["training"],
-    ["mini"],
     ["quickstart"],
     ["training_args"],
     ["hub", "cli"],

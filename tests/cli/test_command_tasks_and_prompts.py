@@ -126,10 +126,21 @@ def test_tasks_ls_lists_every_task(monkeypatch):
 
 
 def test_tasks_show_is_a_task_file(tmp_path):
-    for name in ("sst2", "stsb", "samsum", "mnli"):
-        (tmp_path / f"{name}.yaml").write_text(succeeds("tasks", "show", name).stdout)
-        assert load_task_file(tmp_path / f"{name}.yaml").fingerprint() == get_task(name).fingerprint()
-        assert not succeeds("tasks", "validate", tmp_path / f"{name}.yaml").stdout
+    for name in ("sst2", "stsb", "samsum", "mnli", "mini/nli_people"):
+        path = tmp_path / f"{name.replace('/', '-')}.yaml"
+        path.write_text(succeeds("tasks", "show", name).stdout)
+        assert load_task_file(path) == get_task(name)
+        assert not succeeds("tasks", "validate", path).stdout
+
+
+def test_tasks_ls_says_which_rows_are_generated():
+    tasks = succeeds("tasks", "ls", "--json").json["tasks"]
+    assert {task["name"].startswith("mini/") for task in tasks if task["generated"]} == {True}
+    assert sum(task["generated"] for task in tasks) == 16
+
+
+def test_tasks_show_names_the_nearest_of_the_generated_tasks():
+    refuses("tasks", "show", "mini/flim", says=("Unknown task 'mini/flim'", "Did you mean 'mini/film'?"))
 
 
 def test_tasks_show_takes_an_alias_and_gives_json():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from command import call, succeeds, write_csv, write_jsonl
+from command import call, refuses, succeeds, write_csv, write_jsonl
 
 from prompt_hub.cli.options import Columns, task_from_options
 from prompt_hub.tasks import task_from_dict
@@ -462,20 +462,45 @@ def test_the_same_seed_trains_the_same_prompt(run_of, tmp_path):
 
 
 def test_quickstart_does_not_replace_a_prompt_that_is_not_its_own(trained, tiny_folder, tmp_path):
-    succeeds("prompts", "import", trained("gpt2"), "--output", tmp_path / "film")
-    before = (tmp_path / "film" / "prompt_hub.json").read_bytes()
-    call("quickstart", "--backbone", tiny_folder("gpt2"), "--steps", 2, "--output", tmp_path)
-    assert (tmp_path / "film" / "prompt_hub.json").read_bytes() == before
+    succeeds("prompts", "import", trained("gpt2"), "--output", tmp_path / "prompts" / "mini" / "film")
+    before = (tmp_path / "prompts" / "mini" / "film" / "prompt_hub.json").read_bytes()
+    refuses("quickstart", "--backbone", tiny_folder("gpt2"), "--output", tmp_path, says=("other files",))
+    assert (tmp_path / "prompts" / "mini" / "film" / "prompt_hub.json").read_bytes() == before
 
 
-def test_quickstart_writes_prompt_figure_and_numbers(tiny_folder, tmp_path):
+def test_quickstart_refuses_tasks_and_backbones_it_does_not_know(tiny_folder, tmp_path):
+    output = ("--output", tmp_path / "quick")
+    refuses(
+        "quickstart", "--backbone", tiny_folder("gpt2"), "--tasks", "mini/film,mini/flim", *output,
+        says=("mini/flim", "Did you mean 'mini/film'?"),
+    )  # fmt: skip
+    refuses("quickstart", "--backbone", "./nowhere", *output, says=("./nowhere",))
+    refuses(
+        "quickstart", "--backbone", tiny_folder("bert"), "--tasks", "mini/film,samsum", *output,
+        says=("samsum", "causal"),
+    )  # fmt: skip
+    assert not (tmp_path / "quick").exists()
+
+
+def test_quickstart_prints_its_tables_and_the_same_numbers_as_json(tiny_folder, tmp_path):
     outcome = succeeds(
-        "quickstart", "--backbone", tiny_folder("gpt2"), "--steps", 2, "--output", tmp_path / "quick",
-        "--device", "cpu", "--json",
+        "quickstart", "--backbone", tiny_folder("gpt2"), "--tasks", "mini/film, mini/hotel,mini/qa_objects",
+        "--steps", 2, "--output", tmp_path / "quick", "--device", "cpu", "--json",
     )  # fmt: skip
     result = outcome.json
-    assert result["film"]["n"] == 150 and result["kitchen"]["task"] == "mini-kitchen"
-    assert (tmp_path / "quick" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "quick" / "quickstart.json").read_text())["steps"] == 2
-    text = succeeds("predict", result["prompt"], stdin="the soup is excellent .").stdout
-    assert text.startswith(("negative\t", "positive\t"))
+    assert json.loads((tmp_path / "quick" / "quickstart.json").read_text()) == result
+    assert list(result["training"]["tasks"]) == ["mini/film", "mini/hotel", "mini/qa_objects"]
+    for words in (
+        "no prompt",
+        "majority",
+        "1 film",
+        "same type",
+        "from scratch",
+        "no finding",
+        "prompt-hub eval",
+    ):
+        assert words in outcome.words, words
+    text = succeeds(
+        "predict", result["training"]["tasks"]["mini/film"]["prompt"], stdin="a fine film ."
+    ).stdout
+    assert text.startswith(("terrible\t", "great\t"))

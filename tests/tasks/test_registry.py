@@ -11,16 +11,36 @@ import pytest
 import yaml
 
 from prompt_hub.errors import UserError
+from prompt_hub.mini.generator import MAKERS
 from prompt_hub.tasks import Task, get_task, list_tasks, load_task_file, task_from_dict, task_names
 from prompt_hub.tasks import registry as registry_module
 
 TASKS = {task.name: task for task in list_tasks()}
+GENERATED = {name: task for name, task in TASKS.items() if task.generator}
 REGISTRY = Path(registry_module.__file__).parent / "registry"
 
 
-def test_there_are_23_tasks_of_which_17_are_the_papers() -> None:
-    assert len(task_names()) == 23
+def test_there_are_39_tasks_of_which_17_are_the_papers_and_16_are_generated() -> None:
+    assert len(task_names()) == 39
     assert sum(task.paper for task in TASKS.values()) == 17
+    assert len(GENERATED) == 16
+
+
+def test_every_generator_has_its_task_with_its_label_words_as_classes() -> None:
+    assert list(GENERATED) == sorted(f"mini/{name}" for name in MAKERS)
+    for name, task in GENERATED.items():
+        assert name == f"mini/{task.generator}"
+        assert task.classes == task.label_words_for("causal_lm") == MAKERS[task.generator][2]
+
+
+def test_the_templates_of_generated_tasks_hold_no_cue() -> None:
+    for task in GENERATED.values():
+        texts = "{text_a} {text_b}" if task.has_text_b else "{text_a}"
+        assert task.templates == {
+            "masked_lm": f"{{mask}} {texts}",
+            "causal_lm": texts,
+            "seq2seq_lm": texts,
+        }
 
 
 @pytest.mark.parametrize(
@@ -37,6 +57,10 @@ def test_there_are_23_tasks_of_which_17_are_the_papers() -> None:
         ("Nq-Open", "nq_open"),
         ("multi_NEWS", "multi_news"),
         ("STS-B", "stsb"),
+        ("Mini/Film", "mini/film"),
+        ("mini-film", "mini/film"),
+        ("mini_nli_people", "mini/nli_people"),
+        ("mini/nli-people", "mini/nli_people"),
     ],
 )
 def test_the_originals_spellings_find_their_task(spelling: str, name: str) -> None:
@@ -55,6 +79,23 @@ def test_an_unknown_task_gets_the_nearest_name() -> None:
         get_task("snlii")
 
 
+@pytest.mark.parametrize("name", ["mini/flim", "mini/fil", "mini/../film", "min/film"])
+def test_a_mistyped_generated_task_is_an_unknown_name_and_no_missing_file(name: str) -> None:
+    with pytest.raises(UserError, match=r"Unknown task .* Did you mean 'mini/film'\?.*YAML file"):
+        get_task(name)
+
+
+def test_a_registered_name_comes_before_a_file_of_that_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    for name in ("film", "mine"):
+        (tmp_path / "mini" / name).write_text((REGISTRY / "sst2.yaml").read_text())
+    assert get_task("mini/film").name == "mini/film"
+    assert get_task("mini/mine").name == "sst2", "a task file needs no ending"
+
+
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_every_task_has_a_template_for_every_family_that_can_do_it(task: Task) -> None:
     families = ["causal_lm", "seq2seq_lm"] + ["masked_lm"] * (task.kind != "generation")
@@ -63,7 +104,7 @@ def test_every_task_has_a_template_for_every_family_that_can_do_it(task: Task) -
         assert ("{text_b}" in template) == task.has_text_b
         if family == "masked_lm":
             assert template in ("{mask} {text_a}", "{mask} {text_a} {text_b}")
-        if family == "causal_lm":
+        if family == "causal_lm" and not task.generator:
             assert template.endswith(":")
         if task.kind != "generation":
             assert len(task.label_words_for(family)) == max(2, len(task.classes))
@@ -71,7 +112,8 @@ def test_every_task_has_a_template_for_every_family_that_can_do_it(task: Task) -
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_every_class_can_be_reached_from_a_raw_label(task: Task) -> None:
-    assert set(task.label_map.values()) == set(task.classes)
+    raw = MAKERS[task.generator][2] if task.generator else tuple(task.label_map)
+    assert {task.label_map.get(label, label) for label in raw} == set(task.classes)
 
 
 def test_sst2_reads_as_written_in_the_design() -> None:
@@ -103,10 +145,10 @@ def test_mnli_raw_labels_meet_the_papers_class_order() -> None:
     assert mnli.paper_segments == ("{text_b}", "{text_a}")
 
 
-@pytest.mark.parametrize("path", sorted(REGISTRY.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(REGISTRY.rglob("*.yaml")), ids=lambda path: path.stem)
 def test_a_registry_file_means_the_same_to_any_yaml_reader(path: Path) -> None:
     assert task_from_dict(yaml.safe_load(path.read_text())) == load_task_file(path)
-    assert path.stem == load_task_file(path).name
+    assert path.relative_to(REGISTRY).as_posix() == f"{load_task_file(path).name}.yaml"
 
 
 def test_a_task_file_of_the_user_is_found_by_its_path(tmp_path: Path) -> None:

@@ -67,8 +67,30 @@ def test_all_problems_are_reported_in_one_error() -> None:
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"name": "../evil"}, "is not a name"),
-        ({"name": None}, "is not a name"),
+        *(
+            ({"name": name}, "is not a name")
+            for name in (
+                None,
+                "",
+                ".",
+                "..",
+                "../evil",
+                "a/..",
+                "a/../b",
+                "/etc",
+                "a//b",
+                "a/",
+                "a/b/c",
+                "a/.b",
+                "./a",
+                "a\\b",
+                "a/b\n",
+                "~/a",
+                "C:/a",
+                "a" * 101,
+                "a/" + "b" * 99,
+            )
+        ),
         ({"templates": {}}, "templates: missing"),
         ({"label_words": {"default": [False, True]}}, "Put it in quotes"),
         ({"label_words": ["bad", "good"]}, "mapping from family to words"),
@@ -93,6 +115,10 @@ def test_all_problems_are_reported_in_one_error() -> None:
         ({"metrics": []}, "metrics: empty"),
         ({"hub": "nyu-mll/glue"}, "lacks a path"),
         ({"hub": {"path": "x/y", "splits": {"dev": "dev"}}}, "hub.splits.dev: unknown split"),
+        ({"generator": "flim"}, "generator: 'flim' is unknown. Did you mean 'film'? Known: film, restaurant"),
+        ({"generator": True}, "generator: True is not text"),
+        ({"generator": "film"}, "the labels terrible, great; the task has no class for terrible, great"),
+        ({"generator": "film", "hub": {"path": "x/y"}}, "a task with a place on the hub has none"),
         ({"paper": "perhaps"}, "is not true or false"),
         ({"paper_segments": ["{text_b}"]}, "paper_segments"),
         ({"max_length": 1.5}, "whole number"),
@@ -103,6 +129,19 @@ def test_each_problem_is_named(fields: dict[str, Any], problem: str) -> None:
     assert any(problem in found for found in validate_task(changed(**fields))), validate_task(
         changed(**fields)
     )
+
+
+@pytest.mark.parametrize("name", ["a", "shop-reviews", "mini/film", "a.b/c.d", "a/" + "b" * 98])
+def test_a_name_may_have_one_folder(name: str) -> None:
+    assert task_from_dict(changed(name=name)).name == name
+
+
+def test_a_task_of_ones_own_may_use_a_generator_under_other_classes() -> None:
+    mapped = changed(generator="film", label_map={"terrible": "bad", "great": "good"})
+    assert task_from_dict(mapped).generator == "film"
+    assert task_from_dict(mapped).fingerprint() == task_from_dict({**mapped, "generator": ""}).fingerprint()
+    some = changed(generator="nli_people", label_map={"no": "bad", "yes": "good"}, drop_labels=["maybe"])
+    assert validate_task(some) == []
 
 
 @pytest.mark.parametrize("value", [[5, 0], [1], "ab", ["x", "y"], [0, float("inf")], 3])
@@ -133,7 +172,8 @@ ANYTHING = st.recursive(
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*GOOD, "metrics", "hub", "label_range", "aliases", "max_length"]), ANYTHING
+        st.sampled_from([*GOOD, "metrics", "hub", "label_range", "aliases", "max_length", "generator"]),
+        ANYTHING,
     )
 )
 def test_no_plain_data_makes_validation_fail_otherwise_than_by_saying_so(fields: dict[str, Any]) -> None:

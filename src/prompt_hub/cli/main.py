@@ -69,7 +69,7 @@ def run() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == 130:
-            say("Interrupted. What was finished is kept; train goes on with --resume.")
+            say("Interrupted. What was finished is kept. To go on: train --resume, others as they were.")
         raise
 
 

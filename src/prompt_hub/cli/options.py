@@ -176,7 +176,7 @@ def rows_from_options(
 
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
-    if file is None and task.type == "custom" and task.hub is None and data_dir is None:
+    if file is None and task.type == "custom" and not (task.hub or task.generator or data_dir):
         name = "--train" if split == "train" else "--eval"
         raise UserError(f"Task {task.name!r} was made from a file. Name the rows with {name} FILE.")
     if file is not None:

@@ -31,6 +31,7 @@ def list_tasks(as_json: o.JsonOption = False) -> None:
                         "metrics": task.metrics,
                         "paper": task.paper,
                         "aliases": task.aliases,
+                        "generated": bool(task.generator),
                     }
                     for task in tasks
                 ]

@@ -84,7 +84,8 @@ def _front_matter(metadata: PromptMetadata, rows: list[MetricRow], repo_id: str 
                 "results": [
                     {
                         "task": {"type": kind},
-                        "dataset": {"name": task, "type": task},
+                        # A "/" would name somebody's data set on the Hub.
+                        "dataset": {"name": task, "type": task.replace("/", "-")},
                         "metrics": [
                             {
                                 "type": _one_line(row.name).split(" ")[-1],

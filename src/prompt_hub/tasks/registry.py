@@ -100,19 +100,22 @@ def _read_task_file(path: Path) -> Any:
 
 def task_names() -> list[str]:
     """Names of the tasks that come with the package, sorted; reads no file."""
-    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+    return sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
 
 
 def get_task(name: str) -> Task:
     """A task by its name, an alias (case, ``-`` and ``_`` do not matter) or the path of a YAML file."""
     if name in task_names():
         return _registered(name)
-    if name.endswith(_SUFFIXES) or os.sep in name:
+    if name.endswith(_SUFFIXES):
         return load_task_file(name)
     found = _by_spelling().get(_spelling(name))
-    if found is None:
-        raise unknown_name("task", name, task_names(), "A path to a task's YAML file works too.")
-    return _registered(found)
+    if found is not None:
+        return _registered(found)
+    # A name can hold a slash too (mini/film), so only what is there is taken for a path.
+    if os.sep in name and os.path.exists(name):
+        return load_task_file(name)
+    raise unknown_name("task", name, task_names(), "A path to a task's YAML file works too.")
 
 
 def list_tasks() -> list[Task]:

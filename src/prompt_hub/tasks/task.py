@@ -78,6 +78,8 @@ class Task:
     words come in class order, without a leading space. label_range: (low, high) of a regression, whose
     score is ``low + (high - low) * p(second word)``. max_length: text tokens, the prompt not counted.
     paper_segments: what the paper's encoder code puts between its separators, first segment first.
+    generator: the name in ``prompt_hub.mini.generator`` under which rows are made where no data folder holds
+    the task; empty for data that somebody has to bring.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Task:
     label_range: tuple[float, float] | None = None
     paper_segments: tuple[str, ...] = ("{text_a}",)
     hub: HubLocation | None = None
+    generator: str = ""
     source: str = ""
     aliases: tuple[str, ...] = ()
     description: str = ""
@@ -171,7 +174,7 @@ class Task:
 
         Left out: where the data is fetched from (the split has its own fingerprint) and words for people.
         """
-        silent = ("hub", "source", "aliases", "description", "paper")
+        silent = ("hub", "generator", "source", "aliases", "description", "paper")
         content = {key: value for key, value in self.to_dict().items() if key not in silent}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

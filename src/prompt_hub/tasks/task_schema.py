@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from prompt_hub.errors import UserError
+from prompt_hub.mini.generator import MAKERS
 from prompt_hub.tasks.metrics import METRICS
 from prompt_hub.tasks.task import (
     DEFAULT_FAMILY,
@@ -23,7 +24,9 @@ from prompt_hub.tasks.task import (
 _FIELDS = frozenset(Task.__dataclass_fields__)
 _HUB_FIELDS = frozenset(HubLocation.__dataclass_fields__)
 _SPLITS = ("train", "validation", "test")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+# A name is a path below a data folder: no part of it may be empty, hidden or lead upwards.
+_NAME_PART = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_NAME = re.compile(rf"(?=.{{1,100}}\Z){_NAME_PART}(/{_NAME_PART})?")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
 
 _REGRESSION_METRICS = ("pearson", "spearman")
@@ -82,6 +85,7 @@ class _Reader:
             label_range=self._range(),
             paper_segments=self._words("paper_segments"),
             hub=self._hub(),
+            generator=self._text("generator"),
             source=self._text("source"),
             aliases=self._words("aliases"),
             description=self._text("description"),
@@ -90,6 +94,7 @@ class _Reader:
         task = self._with_defaults(task)
         self._check_columns(task)
         self._check_labels(task)
+        self._check_generator(task)
         self._check_templates(task)
         self._check_metrics(task)
         if not self.problems:
@@ -114,7 +119,7 @@ class _Reader:
         if not _NAME.fullmatch(name):
             self._complain(
                 f"name: {_show(self.data.get('name'))} is not a name. Use letters, digits, _ . and -, "
-                "at most 100, starting with a letter or a digit."
+                "at most 100, starting with a letter or a digit; one / may stand between two such parts."
             )
         return name
 
@@ -305,6 +310,26 @@ class _Reader:
             for word in words:
                 if word != word.strip():
                     self._complain(f"label_words.{family}: {word!r} has spaces around it. Remove them.")
+
+    def _check_generator(self, task: Task) -> None:
+        name = task.generator
+        if not name:
+            return
+        if name not in MAKERS:
+            near = get_close_matches(name, MAKERS, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            self._complain(f"generator: {_show(name)} is unknown.{guess} Known: {', '.join(MAKERS)}.")
+            return
+        if task.hub is not None:
+            self._complain("generator: a task with a place on the hub has none. Remove one of the two.")
+        _, _, labels = MAKERS[name]
+        kept = [label for label in labels if label not in task.drop_labels]
+        lost = [label for label in kept if task.label_map.get(label, label) not in task.classes]
+        if lost:
+            self._complain(
+                f"generator: {name!r} makes rows with the labels {', '.join(labels)}; the task has no class "
+                f"for {', '.join(lost)}. Name these classes so, or map the labels to classes in label_map."
+            )
 
     def _check_templates(self, task: Task) -> None:
         self._check_families("templates", task.templates)

@@ -42,7 +42,8 @@ class PromptTrainingArguments(TrainingArguments):
     )
     dataset: str = field(default="sst2", metadata={"help": "Task name, alias or YAML file."})
     data_dir: str | None = field(
-        default=None, metadata={"help": "Folder with <task>/{train,validation}.jsonl; default: the Hub."}
+        default=None,
+        metadata={"help": "Folder with <task>/{train,validation}.jsonl; default: Hub or generated."},
     )
     prompt_len: int = field(default=100, metadata={"help": "Rows of the soft prompt."})
     init: str | None = field(

@@ -34,6 +34,10 @@ RECORD_NAME = "train.json"
 CHECKPOINTS = "checkpoints"
 
 
+class OtherSettings(UserError):
+    """The folder holds a run with other settings than the one that is to be resumed."""
+
+
 @dataclass
 class TrainingResult:
     """prompt: as stored in ``folder``. evaluation: on the validation rows, None without them.
@@ -84,8 +88,8 @@ def train_prompt(
 
     A tenth of ``train`` (at most ``args.hold_out`` rows) chooses the checkpoint; ``validation`` is only
     reported. The run's checkpoints lie in ``folder/checkpoints``. resume: go on from the last complete
-    checkpoint of the same settings; a finished run is returned as it is stored. Without it the folder's
-    earlier run is replaced.
+    checkpoint of the same settings (``OtherSettings`` if they are others); a finished run is returned as it
+    is stored. Without it the folder's earlier run is replaced.
     """
     started = time.perf_counter()
     args = with_presets(args, backbone)
@@ -207,7 +211,7 @@ def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
     changed = [name for name in asked if name in stored and stored[name] != asked[name]]
     if changed:
         name = changed[0]
-        raise UserError(
+        raise OtherSettings(
             f"{folder} holds a run with other settings, so it cannot be resumed: {name} was "
             f"{stored[name]!r}, asked is {asked[name]!r}"
             + (f" (and {', '.join(changed[1:])} differ too)." if len(changed) > 1 else ".")

@@ -1,0 +1,147 @@
+"""Zero-shot transfer in numbers: one prompt on another task, and means over many such pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from prompt_hub.backbones.base import Backbone
+from prompt_hub.evaluation.evaluate import FLOORS, Evaluation
+from prompt_hub.evaluation.stored import evaluate_stored
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+from prompt_hub.tasks.splits import Split, drop_overlap
+from prompt_hub.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The prompt of ``source`` on ``target`` without training, in the target's primary metric.
+
+    own, own_ci95, floors: what the target's own prompt (a random one of its norms, none, the majority class)
+    reaches on the same n rows. removed_overlap: rows left out because the source was trained on their text.
+    """
+
+    source: str
+    target: str
+    same_type: bool
+    metric: str
+    n: int
+    score: float
+    ci95: list[float]
+    own: float
+    own_ci95: list[float]
+    floors: dict[str, float]
+    removed_overlap: int = 0
+
+    @property
+    def relative(self) -> float | None:
+        """Relative performance: score / own. None where the own prompt scores nothing."""
+        return self.of_own(self.score)
+
+    @property
+    def learnable(self) -> bool:
+        """Whether the target's own prompt is surely (95%) above the majority class."""
+        return "majority" in self.floors and self.own_ci95[0] > self.floors["majority"]
+
+    @property
+    def above_majority(self) -> float | None:
+        """(score - majority) / (own - majority). None where the target is not ``learnable``."""
+        return self.of_gain(self.score)
+
+    @property
+    def negative(self) -> bool:
+        """Negative transfer: below the backbone without a prompt."""
+        return "no_prompt" in self.floors and self.score < self.floors["no_prompt"]
+
+    def of_own(self, score: float) -> float | None:
+        return score / self.own if self.own > 0 else None
+
+    def of_gain(self, score: float) -> float | None:
+        if not self.learnable:
+            return None
+        return (score - self.floors["majority"]) / (self.own - self.floors["majority"])
+
+    def to_dict(self) -> dict[str, Any]:
+        shares = {"relative": self.relative, "above_majority": self.above_majority}
+        return {**asdict(self), **shares, "negative": self.negative}
+
+
+def same_type(first: Task, second: Task) -> bool:
+    """Whether two tasks are known to be of one type; nothing is known about a custom task's."""
+    return first.type == second.type != "custom"
+
+
+def score_pair(
+    backbone: Backbone,
+    source: SoftPrompt,
+    source_task: Task,
+    target: Task,
+    rows: Split,
+    own_prompt: SoftPrompt,
+    own: Evaluation,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> Pair | None:
+    """Score ``source`` on ``target``. None where it was trained on every one of the rows.
+
+    own: the evaluation of ``own_prompt`` on ``rows`` with all floors. Where rows have to be left out, it is
+    repeated on those that remain: they can be harder or easier than the others.
+    """
+    seen = source.train_rows.tolist() if source.train_rows is not None else []
+    remaining, removed = drop_overlap(rows, seen)
+    if not len(remaining):
+        return None
+    if removed:
+        own = evaluate_stored(
+            backbone, own_prompt, target, remaining, batch_size=batch_size, floors=FLOORS, seed=seed
+        )
+    found = evaluate_stored(backbone, source, target, remaining, batch_size=batch_size, floors=(), seed=seed)
+    metric = found.primary_metric
+    return Pair(
+        source=source_task.name,
+        target=target.name,
+        same_type=same_type(source_task, target),
+        metric=metric,
+        n=found.n,
+        score=found.score,
+        ci95=found.ci95[metric],
+        own=own.score,
+        own_ci95=own.ci95[metric],
+        floors={name: values[metric] for name, values in own.floors.items()},
+        removed_overlap=removed,
+    )
+
+
+def summarise(pairs: Sequence[Pair], weights: Sequence[float] | None = None) -> dict[str, Any]:
+    """Means over pairs: relative performance, the same above the majority class, and the floors' own.
+
+    A mean is None where no pair has the figure; ``pairs`` and ``pairs_above_majority`` count those that do.
+    """
+    used = np.ones(len(pairs)) if weights is None else np.asarray(weights, float)
+
+    def mean(figure: Callable[[Pair], float | None]) -> float | None:
+        known = [
+            (value, w) for pair, w in zip(pairs, used, strict=True) if (value := figure(pair)) is not None
+        ]
+        if not sum(w for _, w in known):
+            return None
+        return float(np.average([value for value, _ in known], weights=[w for _, w in known]))
+
+    def floor(name: str, share: Callable[[Pair, float], float | None]) -> float | None:
+        return mean(lambda pair: share(pair, pair.floors[name]) if name in pair.floors else None)
+
+    return {
+        "pairs": sum(pair.relative is not None for pair in pairs),
+        "relative": mean(lambda pair: pair.relative),
+        "relative_of_floors": {name: floor(name, Pair.of_own) for name in FLOORS},
+        "pairs_above_majority": sum(pair.above_majority is not None for pair in pairs),
+        "above_majority": mean(lambda pair: pair.above_majority),
+        "above_majority_of_floors": {
+            name: floor(name, Pair.of_gain) for name in FLOORS if name != "majority"
+        },
+        "negative": sum(pair.negative for pair in pairs),
+    }

@@ -1,0 +1,1 @@
+"""The quickstart: a tour through what the package does, on tasks that come with it."""
