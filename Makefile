@@ -35,7 +35,7 @@ format: install
 benchmark: install
 	$(BIN)/python benchmarks/against_peft.py
 
-# The embedded backbones again, from nothing: about two hours on two cores. An interrupted run goes on.
+# The embedded backbones again, from nothing: less than two hours on one core. An interrupted run goes on.
 mini: install
 	$(BIN)/python pretraining/prepare.py
 	for name in mini-roberta mini-bert mini-gpt2; do \

@@ -42,6 +42,7 @@ def load_split(
     if split not in SPLITS:
         raise unknown_name("split", split, SPLITS)
     _check_limit(limit)
+    found = None
     if data_dir is not None:
         root = Path(data_dir)
         if not root.is_dir():
@@ -56,8 +57,6 @@ def load_split(
                 f"{DATA_VARIABLE} names the folder {root_name}, which does not exist. Correct or unset it."
             )
         found = _from_folder(task, split, Path(root_name), limit, seed)
-    else:
-        found = None
     if found is not None:
         return found
     return (_from_generator if task.generator else _from_hub)(task, split, limit, seed)
