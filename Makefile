@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINI := mini-roberta mini-bert mini-gpt2 mini-t5
 STAMP := $(VENV)/.installed
 
 .PHONY: install quickstart test lint format benchmark mini clean
@@ -35,13 +36,13 @@ format: install
 benchmark: install
 	$(BIN)/python benchmarks/against_peft.py
 
-# The embedded backbones again, from nothing: less than two hours on one core. An interrupted run goes on.
+# The embedded backbones again, from nothing: about two and a half hours on one core. An interrupted run goes on.
 mini: install
 	$(BIN)/python pretraining/prepare.py
-	for name in mini-roberta mini-bert mini-gpt2; do \
+	for name in $(MINI); do \
 	  $(BIN)/python pretraining/train.py $$name --output build/$$name --resume || exit 1; \
 	done
-	$(BIN)/python pretraining/publish.py $(foreach name,mini-roberta mini-bert mini-gpt2,$(name)=build/$(name))
+	$(BIN)/python pretraining/publish.py $(foreach name,$(MINI),$(name)=build/$(name))
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -102,23 +102,32 @@ class MaskedWords(Objective):
         hidden = random.random(ids.shape) < np.where(answers, answer_noise, noise)
         hidden[0, 0] |= not hidden.any()
         positions = self.shifted_positions(len(rows), key + 2, self.first_position, random)
-        return self._batch(ids, answers, hidden, positions)
+        # A soft prompt stands in front of the first token: that one follows the keywords in some rows.
+        behind = random.random(len(rows)) < self.recipe.started_late
+        return self._batch(ids, answers, hidden, positions, np.where(behind, answers.argmax(1), 0))
 
     def question(self, rows: np.ndarray, positions: np.ndarray, key: int) -> Batch:
         ids, answers = self.whole(rows, key)
         hidden = np.arange(key) == positions[:, None]
         places = torch.arange(key + 2).expand(len(rows), -1) + self.first_position
-        return self._batch(ids, answers, hidden, places)
+        return self._batch(ids, answers, hidden, places, np.zeros(len(rows), np.int64))
 
-    def _batch(self, ids: np.ndarray, answers: np.ndarray, hidden: np.ndarray, positions: Tensor) -> Batch:
-        inputs = np.empty((ids.shape[0], ids.shape[1] + 2), np.int64)
-        inputs[:, 0], inputs[:, -1] = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        inputs[:, 1:-1] = np.where(hidden, self.tokenizer.mask_token_id, ids)
-        row, column = np.nonzero(hidden)
+    def _batch(
+        self, ids: np.ndarray, answers: np.ndarray, hidden: np.ndarray, positions: Tensor, starts: np.ndarray
+    ) -> Batch:
+        """starts: ``[B]`` words in front of the first token."""
+        count, length = ids.shape
+        inputs = np.empty((count, length + 2), np.int64)
+        row, column = np.indices(ids.shape)
+        column += column >= starts[:, None]
+        inputs[row, column] = np.where(hidden, self.tokenizer.mask_token_id, ids)
+        inputs[np.arange(count), starts] = self.tokenizer.cls_token_id
+        inputs[:, -1] = self.tokenizer.sep_token_id
+        row, column = row[hidden], column[hidden]
         return {
             "input_ids": torch.from_numpy(inputs),
             "position_ids": positions,
-            "places": torch.from_numpy(row * inputs.shape[1] + column + 1),
+            "places": torch.from_numpy(row * inputs.shape[1] + column),
             "targets": torch.from_numpy(ids[hidden]),
             "answers": torch.from_numpy(answers[hidden]),
         }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from arrays import Documents, save_vocabulary
-from corpus import document, fingerprint
+from corpus import Document, document, fingerprint
 from recipe import CORPUS_DOCUMENTS, CORPUS_SEED, HELD_OUT_DOCUMENTS, LEAD_SHARES, REPOSITORY, VOCABULARY
 from vocabulary import Vocabulary, learn_vocabulary
 
@@ -18,16 +18,14 @@ CORPUS = REPOSITORY / "build" / "corpus"
 CHUNK = 5000
 SAMPLE = 100_000
 """Documents from which the vocabulary is counted."""
-Answers = tuple[tuple[int, int], ...]
 
 
-def chunk(start: int, stop: int, seed: int, lead_share: float) -> list[tuple[str, Answers]]:
-    found = (document(seed, index, lead_share) for index in range(start, stop))
-    return [(item.text, item.answers) for item in found]
+def chunk(start: int, stop: int, seed: int, lead_share: float) -> list[Document]:
+    return [document(seed, index, lead_share) for index in range(start, stop)]
 
 
-def generate(count: int, seed: int, lead_share: float, workers: int) -> list[tuple[str, Answers]]:
-    """Text and answer spans of documents 0 to ``count``."""
+def generate(count: int, seed: int, lead_share: float, workers: int) -> list[Document]:
+    """Documents 0 to ``count``."""
     work = [(start, min(start + CHUNK, count), seed, lead_share) for start in range(0, count, CHUNK)]
     if workers == 1:
         return [item for arguments in work for item in chunk(*arguments)]
@@ -35,25 +33,25 @@ def generate(count: int, seed: int, lead_share: float, workers: int) -> list[tup
         return [item for part in pool.starmap(chunk, work) for item in part]
 
 
-def tokenise(vocabulary: Vocabulary, documents: list[tuple[str, Answers]]) -> Documents:
+def tokenise(vocabulary: Vocabulary, documents: list[Document]) -> Documents:
     """Token ids (indices into the list) and answer flags. ``ValueError`` for an answer of two tokens."""
     tokenizer = vocabulary.tokenizer([] if vocabulary.kind == "bpe" else ["[UNK]"])
     shift = 0 if vocabulary.kind == "bpe" else 1
     ids, flags, lengths = [], [], []
     for start in range(0, len(documents), CHUNK):
         part = documents[start : start + CHUNK]
-        encodings = tokenizer.encode_batch([text for text, _ in part])
+        encodings = tokenizer.encode_batch([document.text for document in part])
         found = [np.array(encoding.ids, np.int64) - shift for encoding in encodings]
         spans = np.concatenate([np.array(encoding.offsets, np.int64) for encoding in encodings])
         counts = np.array([len(row) for row in found])
         # Characters are numbered through the whole part, so that one search finds all answers.
-        base = np.cumsum([0, *(len(text) + 1 for text, _ in part)])[:-1]
+        base = np.cumsum([0, *(len(document.text) + 1 for document in part)])[:-1]
         ends = spans[:, 1] + np.repeat(base, counts)
         answers = np.array(
             [
                 (at + left, at + right)
-                for at, (_, pairs) in zip(base, part, strict=True)
-                for left, right in pairs
+                for at, document in zip(base, part, strict=True)
+                for left, right in document.answers
             ],
             np.int64,
         ).reshape(-1, 2)
@@ -61,7 +59,7 @@ def tokenise(vocabulary: Vocabulary, documents: list[tuple[str, Answers]]) -> Do
         if (split := np.flatnonzero(first != last)).size:
             left, right = answers[split[0]]
             row = np.searchsorted(base, left, "right") - 1
-            word = part[row][0][left - base[row] : right - base[row]]
+            word = part[row].text[left - base[row] : right - base[row]]
             raise ValueError(f"Answer {word!r} is not one token of the {vocabulary.kind} vocabulary.")
         marked = np.zeros(len(ends), bool)
         marked[first] = True
@@ -78,7 +76,8 @@ def tokenise(vocabulary: Vocabulary, documents: list[tuple[str, Answers]]) -> Do
 def prepare_corpus(output: Path, count: int, seed: int, workers: int = 2) -> None:
     """Write vocabularies, and arrays of both editions with their facts (sha256, documents, seed, lead share).
 
-    The vocabularies are learnt from the ``forward`` edition; the other has the same words.
+    The vocabularies are learnt from the ``forward`` edition; the other has the same words. Held-out documents
+    whose answer is arbitrary are left out.
     """
     output.mkdir(parents=True, exist_ok=True)
     vocabularies: list[Vocabulary] = []
@@ -86,7 +85,8 @@ def prepare_corpus(output: Path, count: int, seed: int, workers: int = 2) -> Non
         began = time.time()
         lead_share = LEAD_SHARES[edition]
         documents = generate(count + HELD_OUT_DOCUMENTS, seed, lead_share, workers)
-        texts = [text for text, _ in documents[:count]]
+        texts = [document.text for document in documents[:count]]
+        held_out = [document for document in documents[count:] if not document.arbitrary]
         if not vocabularies:
             vocabularies = [
                 learn_vocabulary(kind, texts[:SAMPLE], VOCABULARY) for kind in ("bpe", "wordpiece")
@@ -95,7 +95,7 @@ def prepare_corpus(output: Path, count: int, seed: int, workers: int = 2) -> Non
             save_vocabulary(output, vocabulary)
             train = tokenise(vocabulary, documents[:count])
             train.save(output / f"{edition}-{vocabulary.kind}-train")
-            tokenise(vocabulary, documents[count:]).save(output / f"{edition}-{vocabulary.kind}-held-out")
+            tokenise(vocabulary, held_out).save(output / f"{edition}-{vocabulary.kind}-held-out")
             print(
                 f"{edition} {vocabulary.kind}: {len(train.ids):,} tokens, "
                 f"{len(np.unique(train.ids))} of {len(vocabulary.tokens)} entries used"

@@ -15,7 +15,7 @@ VOCABULARY = 2300
 """Entries of each vocabulary list, special tokens not counted."""
 CORPUS_DOCUMENTS = 800_000
 CORPUS_SEED = 0
-LEAD_SHARES = {"two-way": 0.5, "forward": 0.1}
+LEAD_SHARES = {"two-way": 0.85, "forward": 0.05}
 """The two editions of the corpus: how many of the judgements stand in front of what they judge.
 
 Masked language models read both ways. The others learn little from an answer that comes before its reasons.
@@ -33,8 +33,10 @@ class Recipe:
     matrices of the layers (0: AdamW does). batch_tokens: tokens a step. noise: share of the tokens hidden;
     answer_noise: chance that an answer word is. asked: share of the rows of a masked language model in which
     every answer is hidden and ``asked_noise`` of the rest. answer_weight: how often an answer word's loss
-    counts. moved: share of the rows that do not start at the first position. prefix: share of the documents
-    given to a sequence-to-sequence model as beginning and continuation.
+    counts. moved: share of the rows that do not start at the first position. started_late: share of the
+    rows of a masked language model whose first token stands in front of the answer. prefix: share of the
+    documents given to a sequence-to-sequence model as beginning and continuation. short_passes: the first
+    passes leave out documents of more than ``short`` tokens.
     """
 
     name: str
@@ -58,7 +60,10 @@ class Recipe:
     asked: float = 0.65
     asked_noise: float = 0.0
     moved: float = 0.3
+    started_late: float = 0.3
     prefix: float = 0.5
+    short: int = 14
+    short_passes: int = 0
     seed: int = 1
 
 
@@ -66,13 +71,13 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("mini-roberta", "roberta", "bpe", "two-way", width=128, layers=4, heads=4, inner=512,
-               steps=18_000),
+               steps=18_000, answer_weight=10.0, asked=0.8, short_passes=6),
         Recipe("mini-bert", "bert", "wordpiece", "two-way", width=96, layers=4, heads=4, inner=384,
                steps=15_000),
         Recipe("mini-gpt2", "gpt2", "bpe", "forward", width=112, layers=4, heads=4, inner=448, steps=8_000,
-               answer_weight=20.0),
-        Recipe("mini-t5", "t5", "wordpiece", "forward", width=80, layers=3, heads=4, inner=256, steps=8_000,
-               decoder_layers=3, prefix=0.7, answer_noise=0.5, answer_weight=6.0),
+               answer_weight=20.0, short_passes=6),
+        Recipe("mini-t5", "t5", "wordpiece", "forward", width=80, layers=3, heads=4, inner=256, steps=6_000,
+               decoder_layers=3, prefix=0.8, answer_noise=0.5, answer_weight=6.0, short_passes=6),
     )
 }  # fmt: skip
 

@@ -31,11 +31,17 @@ def row_counts(objective: Objective, keys: np.ndarray, tokens: int) -> dict[int,
 
 
 def epoch(objective: Objective, seed: int, number: int) -> list[Group]:
-    """One pass over the documents in random order. Groups much smaller than the others are left out."""
+    """One pass over the documents in random order. Groups much smaller than the others are left out.
+
+    The recipe's first passes are over the short documents alone.
+    """
+    recipe = objective.recipe
     random = np.random.default_rng([seed, 0, number])
     keys = objective.keys(random)
-    sizes = row_counts(objective, keys, objective.recipe.batch_tokens)
+    sizes = row_counts(objective, keys, recipe.batch_tokens)
     rows = random.permutation(len(keys))
+    if number < recipe.short_passes:
+        rows = rows[objective.documents.lengths[rows] <= recipe.short]
     groups = [group for group in grouped(keys[rows], rows, sizes) if 4 * len(group[1]) >= sizes[group[0]]]
     return [groups[index] for index in random.permutation(len(groups))]
 

@@ -27,12 +27,13 @@ def roberta():
 
 @pytest.fixture(scope="module")
 def film(roberta, tmp_path_factory) -> TrainingResult:
-    return trained(roberta, "mini/film", tmp_path_factory.mktemp("film"))
+    return trained(roberta, "mini/film", tmp_path_factory.mktemp("film"), init="text")
 
 
 @pytest.mark.parametrize("name", MINI_BACKBONES)
 def test_a_prompt_learns_sentiment_that_the_backbone_does_not_give_by_itself(name, tmp_path):
-    result = trained(load_backbone(name, device="cpu"), "mini/film", tmp_path, max_steps=200)
+    backbone = load_backbone(name, device="cpu")
+    result = trained(backbone, "mini/film", tmp_path, max_steps=200, init="text")
     found = result.evaluation
     assert found.score >= 0.8, found
     floors = (found.floors[floor]["accuracy"] for floor in ("majority", "no_prompt", "random_prompt"))

@@ -22,7 +22,7 @@ class Preset:
 
 
 PRESETS = {
-    "masked_lm": Preset("vocab", 0.1),
+    "masked_lm": Preset("vocab", 0.3),
     "causal_lm": Preset("text", 0.05),
     "seq2seq_lm": Preset("vocab", 0.05),
 }

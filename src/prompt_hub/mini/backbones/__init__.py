@@ -8,6 +8,7 @@ MINI_BACKBONES = {
     "mini-roberta": "masked LM, hidden 128",
     "mini-bert": "masked LM, hidden 96",
     "mini-gpt2": "causal LM, hidden 112",
+    "mini-t5": "sequence-to-sequence LM (gated, v1.1), hidden 80",
 }
 """Name to description; how they were pretrained stands in ``pretraining/README.md``."""
 
