@@ -1,0 +1,138 @@
+"""The SQLite file of a grid: opening it, its schema, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prompt_hub.errors import UserError
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x50484742  # "PHGB": tells our files from other programs' databases
+BUSY_SECONDS = 60.0
+
+_SCHEMA = """
+CREATE TABLE items (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    work TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'taken', 'done', 'failed')),
+    begun INTEGER NOT NULL DEFAULT 0,
+    computed INTEGER NOT NULL DEFAULT 0,
+    worker TEXT, host TEXT, pid INTEGER, started TEXT, until REAL, until_ticks REAL,
+    result TEXT, error TEXT, details TEXT, because TEXT, seconds REAL, finished_at TEXT
+);
+CREATE INDEX items_by_state ON items (state, number);
+CREATE TABLE needs (
+    key TEXT NOT NULL REFERENCES items (key),
+    needed TEXT NOT NULL REFERENCES items (key),
+    PRIMARY KEY (key, needed)
+) WITHOUT ROWID;
+CREATE INDEX needs_by_needed ON needs (needed);
+"""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the grid file, which is made if need be.
+
+    Raises ``UserError`` for a folder that cannot be written, a file that is no grid, and another schema.
+    """
+    with readable_errors(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"Cannot write to {path.parent}: {error.strerror or error}. Choose a writable folder."
+            ) from None
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        try:
+            _prepare(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _use_write_ahead_log(connection)
+    # A finished item outlives a power cut too, for some milliseconds an item.
+    connection.execute("PRAGMA synchronous = FULL")
+    with transaction(connection):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if not tables and not application:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        elif application != APPLICATION_ID:
+            raise UserError(f"{path} is the database of another program. Choose another folder.")
+        elif version != SCHEMA_VERSION:
+            age = "an older" if version < SCHEMA_VERSION else "a newer"
+            raise UserError(
+                f"{path} was written by {age} version of Prompt Hub: schema {version}, this one reads schema "
+                f"{SCHEMA_VERSION}. Go on with that version, or choose another folder."
+            )
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    """Readers and one writer at a time do not block each other under this journal.
+
+    SQLite does not wait for other processes while it changes the journal, so the waiting is done here.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of the block is stored, or nothing of it; nobody else writes meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have ended the transaction already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def readable_errors(path: Path) -> Iterator[None]:
+    """What SQLite reports about the file becomes a ``UserError`` that says what to do."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError):
+        raise
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"{path}: {error}. {_advice(str(error))}") from error
+
+
+def _advice(message: str) -> str:
+    for word, advice in {
+        "full": "Make room and run the same command again; what was finished is kept.",
+        "not a database": "The file is something else, or damaged. Choose another folder.",
+        "malformed": "The file is damaged. Restore it from a copy, or choose another folder.",
+        "locked": "Another process holds it. Run the same command again later; what was finished is kept.",
+        "readonly": "Choose a writable folder.",
+        "unable to open": "Choose a writable folder.",
+    }.items():
+        if word in message:
+            return advice
+    return "Look at the disk, then run the same command again; what was finished is kept."
