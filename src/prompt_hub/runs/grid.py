@@ -23,6 +23,7 @@ from prompt_hub.runs.leases import LEASE_SECONDS, Lease
 from prompt_hub.runs.records import now
 
 FILE = "grid.sqlite"
+_AMONG = "(?1 IS NULL OR key IN (SELECT value FROM json_each(?1)))"
 STATES = ("open", "taken", "done", "failed")
 
 
@@ -327,9 +328,6 @@ class Grid:
                         )
             except UserError:
                 continue  # a full or busy disk: the next beat may go through
-
-
-_AMONG = "(?1 IS NULL OR key IN (SELECT value FROM json_each(?1)))"
 
 
 def _keys(only: Collection[str] | None) -> str | None:
