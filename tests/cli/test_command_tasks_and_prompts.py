@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -66,10 +65,12 @@ def entry_point() -> list[str]:
 
 def test_help_comes_in_less_than_half_a_second():
     def seconds():
-        start = time.perf_counter()
+        """Of the processor: what else runs on the machine must not decide."""
+        before = os.times()
         done = subprocess.run([*entry_point(), "--help"], capture_output=True, text=True, check=True)
         assert "quickstart" in done.stdout
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(seconds() for _ in range(4)) < 0.5
 
