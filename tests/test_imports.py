@@ -24,6 +24,7 @@ FLOORS = [
     ["reports"],
     ["evaluation"],
     ["training"],
+    ["neurons"],
     ["quickstart"],
     ["training_args"],
     ["hub", "cli"],

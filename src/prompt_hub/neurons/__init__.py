@@ -1,0 +1,1 @@
+"""Activated neurons: captured under a prompt, compared between prompts, masked and induced."""
