@@ -25,6 +25,7 @@ FLOORS = [
     ["evaluation"],
     ["training"],
     ["neurons"],
+    ["indicators"],
     ["quickstart"],
     ["training_args"],
     ["hub", "cli"],

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prompt_hub.cli import evaluate, neurons, predict, prompts, quickstart, tasks, train
+from prompt_hub.cli import evaluate, indicators, neurons, predict, prompts, quickstart, tasks, train
 from prompt_hub.cli.output import say, warn
 from prompt_hub.errors import UserError
 
@@ -26,6 +26,7 @@ app.command("quickstart")(quickstart.quickstart)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(neurons.app, name="neurons")
+app.add_typer(indicators.app, name="indicators")
 
 
 def _version(value: bool) -> None:

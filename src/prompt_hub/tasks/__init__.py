@@ -10,7 +10,7 @@ from prompt_hub.tasks.metrics import (
     per_example_scores,
     primary_metric,
 )
-from prompt_hub.tasks.registry import get_task, list_tasks, load_task_file, task_names
+from prompt_hub.tasks.registry import get_task, list_tasks, load_task_file, registered_name, task_names
 from prompt_hub.tasks.sources import load_file, load_split
 from prompt_hub.tasks.splits import Split, drop_overlap, hold_out, row_hash, row_hashes
 from prompt_hub.tasks.task import Example, HubLocation, Task, parse_template
@@ -39,6 +39,7 @@ __all__ = [
     "parse_template",
     "per_example_scores",
     "primary_metric",
+    "registered_name",
     "row_hash",
     "row_hashes",
     "task_from_dict",

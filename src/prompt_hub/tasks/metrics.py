@@ -15,6 +15,7 @@ import numpy as np
 
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.tasks import text_scores
+from prompt_hub.tasks.correlations import weighted_pearson, weighted_spearman
 from prompt_hub.tasks.task import Task
 
 METRIC_VERSION = 1
@@ -215,7 +216,7 @@ def bootstrap_interval(
         values = np.concatenate([counts @ scores / n for counts in _resampled(rng, n, n_resamples)])
     else:
         x, y = np.asarray(predictions, np.float64), np.asarray(references, np.float64)
-        correlation = _weighted_pearson if metric == "pearson" else _weighted_spearman
+        correlation = weighted_pearson if metric == "pearson" else weighted_spearman
         values = np.concatenate([correlation(x, y, counts) for counts in _resampled(rng, n, n_resamples)])
     low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -283,35 +284,3 @@ def _resampled(rng: np.random.Generator, n: int, n_resamples: int) -> Iterator[n
         size = min(rows, n_resamples - start)
         drawn = rng.integers(0, n, (size, n)) + np.arange(size)[:, None] * n
         yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
-
-
-def _weighted_pearson(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Correlation of ``x`` and ``y``, each ``[n]`` or ``[R, n]``, under counts ``[R, n]``; 0 if constant."""
-    x, spread_x = _weighted_centred(x, counts)
-    y, spread_y = _weighted_centred(y, counts)
-    top, below = (counts * x * y).sum(-1), np.sqrt(spread_x * spread_y)
-    return np.divide(top, below, out=np.zeros_like(top), where=below > 0)
-
-
-def _weighted_centred(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values less their weighted mean, and their sum of squares ``[R]``, exactly 0 if all are one value."""
-    centred = values - (counts * values).sum(-1, keepdims=True) / counts.sum(-1, keepdims=True)
-    squares = (counts * centred**2).sum(-1)
-    # What rounding leaves of a constant is not a spread.
-    squares[squares < 1e-24 * (counts * values**2).sum(-1)] = 0
-    return centred, squares
-
-
-def _weighted_spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return _weighted_pearson(_weighted_ranks(x, counts), _weighted_ranks(y, counts), counts)
-
-
-def _weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """``[R, n]`` average ranks of ``values [n]`` in the samples that hold each of them ``counts`` times."""
-    order = np.argsort(values, kind="stable")
-    is_new = np.r_[True, np.diff(values[order]) != 0]
-    tied = np.add.reduceat(counts[:, order], np.flatnonzero(is_new), axis=1)
-    ranks_by_value = np.cumsum(tied, axis=1) - (tied - 1) / 2
-    ranks = np.empty_like(counts)
-    ranks[:, order] = ranks_by_value[:, np.cumsum(is_new) - 1]
-    return ranks

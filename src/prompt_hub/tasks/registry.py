@@ -118,6 +118,11 @@ def get_task(name: str) -> Task:
     raise unknown_name("task", name, task_names(), "A path to a task's YAML file works too.")
 
 
+def registered_name(name: str) -> str:
+    """The registered task's name behind a spelling or alias, the name itself where there is none."""
+    return _by_spelling().get(_spelling(name), name)
+
+
 def list_tasks() -> list[Task]:
     """Every task that comes with the package, by name."""
     return [_registered(name) for name in task_names()]

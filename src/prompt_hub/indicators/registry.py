@@ -1,0 +1,29 @@
+"""All indicators by name. A new one is a file that makes an ``Indicator``, and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.indicators import embedding
+from prompt_hub.indicators.base import Indicator, Needs
+
+INDICATORS: dict[str, Indicator] = {indicator.name: indicator for indicator in (*embedding.INDICATORS,)}
+
+
+def get_indicator(name: str) -> Indicator:
+    """By name or title; case, ``-`` and ``_`` do not matter (``C_avg``, ``c-avg``)."""
+    found = INDICATORS.get(name.strip().lower().replace("-", "_"))
+    if found is None:
+        raise unknown_name("indicator", name, INDICATORS)
+    return found
+
+
+def get_indicators(names: Iterable[str] | None = None) -> list[Indicator]:
+    """The named ones in that order; by default all that look at prompts only."""
+    if names is None:
+        return [each for each in INDICATORS.values() if each.needs == Needs.TARGET_PROMPT]
+    found = list(dict.fromkeys(get_indicator(name) for name in names))
+    if not found:
+        raise UserError(f"No indicator is named. Known: {', '.join(INDICATORS)}.")
+    return found
