@@ -40,6 +40,10 @@ def world(tmp_path_factory) -> Path:
         rows = [f'"{text()}",{1 + index % 2}' for index in range(count)]
         (folder / name).write_text("review,stars\n" + "\n".join(rows) + "\n")
     np.save(folder / "prompt.npy", np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32))
+    tasks = [f"task_{number}" for number in range(4)]
+    np.savez(folder / "prompts.npz", **{task: np.random.rand(6, 32).astype(np.float32) for task in tasks})
+    cells = [",".join([task, *(f"{chooser.random():.3f}" for _ in tasks)]) for task in tasks]
+    (folder / "zero_shot.csv").write_text("\n".join([",".join(["target", *tasks]), *cells]))
     for name, kind in (("roberta-base", "roberta"), ("roberta-large", "roberta"), ("smollm2-135m", "llama")):
         build(kind, folder / "models" / name, positions=256)
     shutil.copytree(ROOT / "example", folder / "example")

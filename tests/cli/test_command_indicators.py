@@ -38,13 +38,12 @@ def test_ls_says_what_each_indicator_needs():
 
 
 def test_compare_writes_a_csv_an_indicator_and_prints_the_same_numbers(npz, tmp_path):
-    out = succeeds(
-        "indicators", "compare", "--prompts", npz, "--by", "c_avg,e_avg", "--output", tmp_path / "m"
-    )
+    line = ("indicators", "compare", "--prompts", npz)
+    out = succeeds(*line, "--by", "c_avg,e_avg", "--output", tmp_path / "m")
     written = pd.read_csv(tmp_path / "m" / "c_avg.csv", index_col=0)
     assert list(written.index) == list(written.columns) == list(NAMES)
     assert f"{written.loc['b', 'a']:.4f}" in out.stdout and (tmp_path / "m" / "e_avg.csv").exists()
-    pairs = succeeds("indicators", "compare", "--prompts", npz, "--by", "c_avg", "--json").json["pairs"]
+    pairs = succeeds(*line, "--by", "c_avg", "--json").json["pairs"]
     assert {(pair["target"], pair["source"]): pair["value"] for pair in pairs}["b", "a"] == pytest.approx(
         written.loc["b", "a"]
     )

@@ -116,7 +116,7 @@ def test_comparing_gives_a_row_for_every_indicator_and_ordered_pair():
 
 
 def test_an_unknown_indicator_is_named_with_the_known_ones():
-    with pytest.raises(UserError, match="Unknown indicator 'c_awg'. Did you mean 'c_avg'.*e_concat"):
+    with pytest.raises(UserError, match=r"Unknown indicator 'c_awg'\. Did you mean 'c_avg'.*e_concat"):
         get_indicator("c_awg")
 
 
@@ -138,5 +138,5 @@ def test_an_indicator_gets_what_it_needs_or_says_what_is_missing():
 
 
 def test_without_a_prompt_of_the_target_the_message_says_how_to_get_one():
-    with pytest.raises(UserError, match="needs one of the target 'a'. Train one"):
+    with pytest.raises(UserError, match=r"needs one of the target 'a'\. Train one"):
         INDICATORS["c_avg"].matrix(random_prompts("ab"), [Target("a")])

@@ -1,4 +1,4 @@
-"""Rank correlations and regret of indicators: against the published figures, and against plain definitions."""
+"""Rank correlations and regret of indicators, against known figures and against plain definitions."""
 
 from __future__ import annotations
 
