@@ -26,6 +26,7 @@ FLOORS = [
     ["training"],
     ["neurons"],
     ["indicators"],
+    ["transfer"],
     ["quickstart"],
     ["training_args"],
     ["hub", "cli"],

@@ -11,6 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from prompt_hub.errors import UserError
 from prompt_hub.prompts.initialisers import INITIALISERS, initial_prompt, parse_init, random_like
+from prompt_hub.prompts.metadata import PromptMetadata
+from prompt_hub.prompts.soft_prompt import SoftPrompt
 
 SPECIAL = ["<pad>", "<unk>", "<mask>"]
 UNUSED = ["[unused1]", "<extra_id_0>", "madeupword0001", "<0x0A>", ".", "!"]
@@ -129,6 +131,7 @@ def test_specs_are_parsed() -> None:
         ("", "Known: label-words"),
         ("text:", "nothing after the colon"),
         ("prompt", "prompt:path"),
+        ("random-like:", "random-like:path"),
         ("vocab:5", "takes nothing"),
     ],
 )
@@ -144,8 +147,21 @@ def test_random_like_keeps_the_norm_of_every_row() -> None:
     assert float(torch.nn.functional.cosine_similarity(prompt[1:], other[1:]).abs().mean()) < 0.6
 
 
+def test_an_untrained_start_has_the_norms_of_the_prompt_and_another_direction_a_seed(
+    tiny: Any, tmp_path: Path
+) -> None:
+    backbone = tiny("gpt2")
+    source = torch.randn(5, backbone.hidden, generator=torch.Generator().manual_seed(0)) * 3
+    SoftPrompt(source, PromptMetadata()).save_pretrained(tmp_path / "p")
+    spec = f"random-like:{tmp_path / 'p'}"
+    first, second = (initial_prompt(spec, backbone, 5, seed) for seed in (1, 2))
+    torch.testing.assert_close(first.norm(dim=1), source.norm(dim=1))
+    assert float(torch.nn.functional.cosine_similarity(first, source).abs().max()) < 0.7
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "bert", "t5", "bart"])
-@pytest.mark.parametrize("name", sorted(set(INITIALISERS) - {"prompt"}))
+@pytest.mark.parametrize("name", sorted(set(INITIALISERS) - {"prompt", "random-like"}))
 def test_real_backbones_are_served(tiny: Any, kind: str, name: str) -> None:
     backbone = tiny(kind)
     prompt = initial_prompt(name, backbone, 9, 0, text="the film was good", label_words=[" bad", " good"])

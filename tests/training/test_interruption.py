@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from transformers import TrainerCallback
 
 from prompt_hub.errors import UserError
 from prompt_hub.prompts.soft_prompt import SoftPrompt
@@ -122,3 +123,68 @@ def test_other_settings_do_not_resume(tiny, tmp_path):
             )  # fmt: skip
     with pytest.raises(UserError, match="data_fingerprint"):
         train_prompt(tiny("gpt2"), get_task("sst2"), skewed(63), args, tmp_path / "p", resume=True)
+
+
+def killed_after_its_last_checkpoint(folder: Path) -> None:
+    """What is left where a run is killed between its last checkpoint and its prompt."""
+    record = json.loads((folder / "train.json").read_text())
+    (folder / "train.json").write_text(json.dumps({**record, "status": "running", "result": {}}))
+    for name in ("prompt_hub.json", "adapter_model.safetensors"):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        # 57 training rows make 7 batches an epoch: step 10 ends within an epoch, step 14 with one.
+        {"max_steps": 10},
+        {"max_steps": 14},
+        {"max_steps": 10, "hold_out": 0},
+        {"max_steps": 40, "learning_rate": 1e-12, "early_stopping_patience": 1, "save_steps": 3},
+    ],
+    ids=["within-an-epoch", "at-an-epochs-end", "without-held-out-rows", "stopped-early"],
+)
+def test_a_run_killed_after_its_last_step_is_not_trained_further(tiny, tmp_path, ending):
+    from test_training import arguments, skewed
+
+    from prompt_hub.tasks import get_task
+    from prompt_hub.training.run import train_prompt
+
+    def run(resume: bool):
+        args = arguments(tmp_path, **{"save_steps": 5, **ending})
+        return train_prompt(tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "p", resume=resume)
+
+    whole = run(resume=False)
+    killed_after_its_last_checkpoint(tmp_path / "p")
+    resumed = run(resume=True)
+    assert resumed.steps == whole.steps <= ending["max_steps"]
+    assert resumed.prompt.hash == whole.prompt.hash
+    curves = [[entry for entry in result.history if "eval_loss" in entry] for result in (whole, resumed)]
+    assert [entry["step"] for entry in curves[0]] == [entry["step"] for entry in curves[1]]
+
+
+def test_the_score_at_the_start_is_taken_once(tiny, tmp_path):
+    from test_training import arguments, skewed
+
+    from prompt_hub.tasks import get_task
+    from prompt_hub.training.run import train_prompt
+
+    args = arguments(tmp_path, max_steps=8, save_steps=2, eval_on_start=True)
+    whole = train_prompt(tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    class Kill(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                raise Killed
+
+    with pytest.raises(Killed):
+        train_prompt(
+            tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "halved", callbacks=[Kill()]
+        )  # fmt: skip
+    halved = train_prompt(tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "halved", resume=True)
+    assert halved.prompt.hash == whole.prompt.hash
+    steps = [[e["step"] for e in result.history if "eval_loss" in e] for result in (whole, halved)]
+    assert steps == [[0, 2, 4, 6, 8]] * 2

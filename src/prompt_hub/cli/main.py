@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from prompt_hub.cli import evaluate, indicators, neurons, predict, prompts, quickstart, tasks, train
+from prompt_hub.cli import (
+    evaluate,
+    indicators,
+    neurons,
+    predict,
+    prompts,
+    quickstart,
+    tasks,
+    train,
+    warm_start,
+)
 from prompt_hub.cli.output import say, warn
 from prompt_hub.errors import UserError
 
@@ -22,6 +32,7 @@ app = typer.Typer(
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("warm-start")(warm_start.warm_start)
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(prompts.app, name="prompts")

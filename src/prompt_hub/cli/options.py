@@ -247,6 +247,17 @@ def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) ->
         )
 
 
+def check_result_folder(folder: Path, marker: str, content: str) -> None:
+    """A folder for ``content``, known by its file ``marker``: new, empty, or one of an earlier run."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file. Name a folder.")
+    _check_writable(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
+        raise UserError(
+            f"--output {folder} holds other files than those of {content}. Name a new or an empty folder."
+        )
+
+
 def _check_writable(folder: Path) -> None:
     """Before long work: can a file be written there? Leaves nothing behind."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from prompt_hub.cli import options as o
+from prompt_hub.cli import training_options as t
 from prompt_hub.cli.output import print_evaluation, print_json, say, warn
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
@@ -18,12 +18,8 @@ from prompt_hub.progress import set_quiet
 def train(
     backbone: o.BackboneOption = None,
     task: o.TaskOption = None,
-    train_file: Annotated[
-        Path | None, typer.Option("--train", help="Your training rows.", rich_help_panel=o.DATA)
-    ] = None,
-    eval_file: Annotated[
-        Path | None, typer.Option("--eval", help="Your validation rows.", rich_help_panel=o.DATA)
-    ] = None,
+    train_file: t.TrainFileOption = None,
+    eval_file: t.EvalFileOption = None,
     text_a: o.TextAOption = None,
     text_b: o.TextBOption = None,
     label: o.LabelOption = None,
@@ -37,29 +33,25 @@ def train(
         str | None,
         typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
     ] = None,
-    max_steps: Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Instead of --max-steps.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Training rows a step and device.")] = 16,
-    lr: Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")] = None,
-    schedule: Annotated[str, typer.Option(help="linear, constant, cosine, ...")] = "linear",
-    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps of rising rate.")] = 0,
+    max_steps: t.MaxStepsOption = None,
+    epochs: t.EpochsOption = None,
+    batch_size: t.BatchOption = 16,
+    lr: t.RateOption = None,
+    schedule: t.ScheduleOption = "linear",
+    warmup_steps: t.WarmupOption = 0,
     seed: o.SeedOption = 42,
-    hold_out: Annotated[
-        int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
-    ] = 200,
+    hold_out: t.HoldOutOption = 200,
     eval_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between checkpoints; default: a fifth of the run.")
     ] = None,
-    patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many checkpoints without a better one.")
-    ] = None,
-    limit_train: Annotated[int | None, typer.Option(help="At most so many training rows.")] = None,
-    limit_eval: Annotated[int | None, typer.Option(help="At most so many validation rows.")] = None,
+    patience: t.PatienceOption = None,
+    limit_train: t.LimitTrainOption = None,
+    limit_eval: t.LimitEvalOption = None,
     eval_batch_size: o.EvalBatchOption = 32,
     layout: o.LayoutOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --output.")] = False,
-    report_to: Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")] = "none",
+    report_to: t.ReportOption = "none",
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
@@ -79,17 +71,15 @@ def train(
         raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
     if prompt_len < 1:
         raise UserError(f"--prompt-len must be at least 1, not {prompt_len}. 20 to 100 are usual.")
-    if max_steps is not None and epochs is not None:
-        raise UserError("--max-steps and --epochs both say how long to train. Give one.")
-    if lr is not None and not 0 < lr < math.inf:
-        raise UserError(f"--lr must be a number above 0, not {lr}.")
-    if epochs is not None and not 0 < epochs < math.inf:
-        raise UserError(f"--epochs must be a number above 0, not {epochs}.")
-    if patience is not None and hold_out < 1:
-        raise UserError("--patience needs held-out rows to watch: leave out --hold-out 0.")
-    for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}.")
+    t.check_training_options(
+        max_steps=max_steps,
+        epochs=epochs,
+        lr=lr,
+        hold_out=hold_out,
+        patience=patience,
+        limit_train=limit_train,
+        limit_eval=limit_eval,
+    )
     set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, file_option="--train")
@@ -103,34 +93,27 @@ def train(
         validation = o.rows_from_options(chosen, "validation", eval_file, data_dir, limit_eval, seed)
 
     from prompt_hub.backbones import load_backbone
-    from prompt_hub.training.arguments import PromptTrainingArguments
     from prompt_hub.training.run import train_prompt
 
-    settings: dict[str, Any] = {}
-    if epochs is not None:
-        settings["num_train_epochs"] = epochs
-    else:
-        settings["max_steps"] = max_steps or 300
-    if eval_every is not None:
-        settings["save_steps"] = eval_every
-    args = _arguments(
-        PromptTrainingArguments,
-        output_dir=str(folder),
+    args = t.training_arguments(
+        folder,
+        max_steps=max_steps,
+        epochs=epochs,
+        eval_every=eval_every,
+        lr=lr,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        batch_size=batch_size,
+        eval_batch_size=eval_batch_size,
+        patience=patience,
+        device=device,
+        quiet=quiet,
         prompt_len=prompt_len,
         init=init,
-        learning_rate=lr,
-        lr_scheduler_type=schedule,
-        warmup_steps=warmup_steps,
-        per_device_train_batch_size=batch_size,
-        per_device_eval_batch_size=eval_batch_size,
         seed=seed,
         hold_out=hold_out,
-        early_stopping_patience=patience,
         layout=layout,
         report_to=report_to,
-        use_cpu=device == "cpu",
-        disable_tqdm=quiet,
-        **settings,
     )
     # One process of several has a device of its own, which only the arguments know.
     where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device
@@ -155,13 +138,3 @@ def train(
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
     if as_json:
         print_json(data)
-
-
-def _arguments(cls: Any, **values: Any) -> Any:
-    """Training arguments; what transformers objects to becomes an error for people."""
-    try:
-        return cls(**values)
-    except UserError:
-        raise
-    except (ValueError, RuntimeError, ImportError) as error:
-        raise UserError(f"These training options do not work: {error}") from None

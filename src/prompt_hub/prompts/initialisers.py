@@ -92,7 +92,8 @@ def from_prompt(
     """``[P, H]``: another prompt; cut, or filled with sampled vocabulary, if its length differs (warned)."""
     if path is None:
         raise UserError(
-            "Initialiser 'prompt' needs the place of a prompt. Write it as prompt:path/to/prompt."
+            "This initialiser needs the place of a prompt. Write it as prompt:path/to/prompt or "
+            "random-like:path/to/prompt."
         )
     other = SoftPrompt.from_pretrained(path)
     if other.hidden != backbone.hidden:
@@ -108,14 +109,23 @@ def from_prompt(
     return _filled(other.embeddings[:prompt_len], backbone, prompt_len, generator)
 
 
+def from_norms(
+    backbone: Backbone, prompt_len: int, generator: torch.Generator, *, path: str | None = None, **_: Any
+) -> Tensor:
+    """``[P, H]``: random directions with the row norms of another prompt: as large as it, but untrained."""
+    return random_like(from_prompt(backbone, prompt_len, generator, path=path), generator)
+
+
 INITIALISERS: dict[str, Initialiser] = {
     "text": from_text,
     "vocab": from_vocab,
     "label-words": from_label_words,
     "random": from_noise,
     "prompt": from_prompt,
+    "random-like": from_norms,
 }
-_WITH_ARGUMENT = {"text", "prompt"}
+_OF_A_PROMPT = {"prompt", "random-like"}
+_WITH_ARGUMENT = {"text", *_OF_A_PROMPT}
 
 
 def parse_init(spec: str) -> tuple[str, str | None]:
@@ -128,10 +138,16 @@ def parse_init(spec: str) -> tuple[str, str | None]:
         raise UserError(
             f"Initialiser {name!r} takes nothing after a colon (got {argument!r}). Write just {name}."
         )
-    if not argument and (colon or name == "prompt"):
-        example = "text:Classify the sentiment" if name == "text" else "prompt:path/to/prompt"
+    if not argument and (colon or name in _OF_A_PROMPT):
+        example = "text:Classify the sentiment" if name == "text" else f"{name}:path/to/prompt"
         raise UserError(f"Initialiser {spec!r} says nothing after the colon. Write it as {example}.")
     return name, argument or None
+
+
+def prompt_in(spec: str) -> str | None:
+    """The place of the prompt that ``prompt:PLACE`` or ``random-like:PLACE`` starts from, else None."""
+    name, argument = parse_init(spec)
+    return argument if name in _OF_A_PROMPT else None
 
 
 def initial_prompt(

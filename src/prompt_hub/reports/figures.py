@@ -119,21 +119,28 @@ def draw_starts(result: Mapping[str, Any], path: Path) -> Path:
 
 
 @contextmanager
-def _axes(path: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
-    """Figure and axes to draw on; written to ``path`` when the block ends well."""
+def axes_for(path: Path, size: tuple[float, float], panels: int = 1) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure of ``size`` inches and its axes, side by side; written when the block ends well."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=size, layout="constrained")
+    figure, grid = pyplot.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
     try:
-        axes.spines[["top", "right"]].set_visible(False)
-        yield figure, axes
+        for axes in grid[0]:
+            axes.spines[["top", "right"]].set_visible(False)
+        yield figure, list(grid[0])
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     finally:
         pyplot.close(figure)
+
+
+@contextmanager
+def _axes(path: Path, size: tuple[float, float]) -> Iterator[tuple[Any, Any]]:
+    with axes_for(path, size) as (figure, (axes,)):
+        yield figure, axes
 
 
 def _group_ends(types: Sequence[str]) -> list[int]:

@@ -57,6 +57,10 @@ class PromptTrainingArguments(TrainingArguments):
         default=200,
         metadata={"help": "At most so many training rows (and a tenth) choose the checkpoint; 0: none."},
     )
+    evaluations: int = field(
+        default=5,
+        metadata={"help": "Evaluations on the held-out rows over the run, where eval_steps is not given."},
+    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Stop after so many evaluations without a better one."}
     )
@@ -97,7 +101,7 @@ class PromptTrainingArguments(TrainingArguments):
             raise UserError(f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UserError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
-        for name in ("limit_train", "limit_eval", "max_source_length"):
+        for name in ("evaluations", "limit_train", "limit_eval", "max_source_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}.")

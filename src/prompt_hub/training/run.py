@@ -19,7 +19,7 @@ from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
-from prompt_hub.prompts.initialisers import initial_prompt, parse_init
+from prompt_hub.prompts.initialisers import initial_prompt, parse_init, prompt_in
 from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
@@ -112,6 +112,8 @@ def train_prompt(
     rows = encode_split(encoder, chosen)
     held_out_rows = encode_split(encoder, held_out) if held_out else None
     args.output_dir = str(checkpoints)
+    # The curve's first point belongs to the start, not to where an interrupted run goes on.
+    args.eval_on_start = args.eval_on_start and checkpoint is None and held_out_rows is not None
     trainer = _trainer(encoder, initial, args, rows, held_out_rows, callbacks)
     record = Record("train", settings)
     if main:
@@ -183,6 +185,8 @@ def _initial(args: PromptTrainingArguments, encoder: Encoder) -> Tensor:
 
 def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> dict[str, Any]:
     """What makes two runs the same run; stored, and compared on resume."""
+    assert args.init is not None
+    place = prompt_in(args.init)
     return {
         "backbone": encoder.backbone.identity.to_dict(),
         "task": encoder.task.name,
@@ -191,6 +195,7 @@ def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> 
         "layout": encoder.layout.name,
         "prompt_len": args.prompt_len,
         "init": args.init,
+        "init_prompt": SoftPrompt.from_pretrained(place).hash if place else None,
         "learning_rate": args.learning_rate,
         "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "warmup_steps": args.warmup_steps,
@@ -202,6 +207,10 @@ def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> 
         "epochs": args.num_train_epochs if args.max_steps <= 0 else None,
         "seed": args.seed,
         "hold_out": args.hold_out,
+        "evaluations": args.evaluations,
+        "eval_every": args.save_steps if args.save_steps != type(args).save_steps else None,
+        "eval_on_start": args.eval_on_start,
+        "patience": args.early_stopping_patience,
         "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
     }
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import Sampler
-from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainerState
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
@@ -25,7 +26,6 @@ from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.module import PromptModule
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_EVALUATIONS = 5
 
 
 class PromptTrainer(Trainer):
@@ -63,11 +63,25 @@ class PromptTrainer(Trainer):
         if args.early_stopping_patience is not None and held_out:
             self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
 
-    def train(self, *arguments: Any, **options: Any) -> Any:
+    def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
+        if resume_from_checkpoint and has_ended(Path(resume_from_checkpoint)):
+            return self._take(Path(resume_from_checkpoint))
         try:
-            return super().train(*arguments, **options)
+            return super().train(resume_from_checkpoint, *arguments, **options)
         finally:
             self._progress.close()
+
+    def _take(self, checkpoint: Path) -> None:
+        """State and prompt of a run that was over when ``checkpoint`` was written.
+
+        The Trainer's own loop would train one step more: it looks for the end only after a step.
+        """
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        chosen = checkpoint
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            chosen = checkpoint.parent / Path(self.state.best_model_checkpoint).name
+        tensors = load_file(chosen / "model.safetensors")
+        self.accelerator.unwrap_model(self.model).load_state_dict(tensors)
 
     @property
     def prompt(self) -> Tensor:
@@ -99,7 +113,7 @@ class PromptTrainer(Trainer):
 def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> PromptTrainingArguments:
     """A copy of the arguments with when to evaluate and save decided.
 
-    Where the caller asked for nothing: five evaluations over the run when there are held-out rows, and a
+    Where the caller asked for nothing: ``args.evaluations`` over the run when there are held-out rows, and a
     checkpoint at each, so that an interrupted run loses little.
     """
     args = copy.copy(args)
@@ -112,7 +126,7 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     if by_steps and not args.asked_no_evaluation:
         in_epoch = max(1, rows // (global_batch * args.gradient_accumulation_steps))
         total = args.max_steps if args.max_steps > 0 else int(args.num_train_epochs * in_epoch)
-        every = max(1, round(total / _EVALUATIONS))
+        every = max(1, round(total / args.evaluations))
         if args.save_steps != type(args).save_steps:
             every = int(args.save_steps)
         args.save_steps = args.eval_steps = every
@@ -152,6 +166,13 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
         if match and complete and state.get("global_step") == int(match.group(1)):
             found.append((int(match.group(1)), path))
     return max(found)[1] if found else None
+
+
+def has_ended(checkpoint: Path) -> bool:
+    """Whether nothing was left to train when the checkpoint was written: last step, or early stopping."""
+    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {}).get("args", {})
+    return state["global_step"] >= state["max_steps"] or bool(control.get("should_training_stop"))
 
 
 class _StderrProgress(TrainerCallback):

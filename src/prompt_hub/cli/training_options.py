@@ -1,0 +1,108 @@
+"""How a prompt is trained: the options that every training command shares, and the arguments they make."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prompt_hub.cli import options as o
+from prompt_hub.errors import UserError
+
+if TYPE_CHECKING:
+    from prompt_hub.training.arguments import PromptTrainingArguments
+
+TrainFileOption = Annotated[
+    Path | None, typer.Option("--train", help="Your training rows.", rich_help_panel=o.DATA)
+]
+EvalFileOption = Annotated[
+    Path | None, typer.Option("--eval", help="Your validation rows.", rich_help_panel=o.DATA)
+]
+MaxStepsOption = Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")]
+EpochsOption = Annotated[float | None, typer.Option(help="Instead of --max-steps.")]
+BatchOption = Annotated[int, typer.Option(min=1, help="Training rows a step and device.")]
+RateOption = Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")]
+ScheduleOption = Annotated[str, typer.Option(help="linear, constant, cosine, ...")]
+WarmupOption = Annotated[int, typer.Option(min=0, help="Steps of rising rate.")]
+HoldOutOption = Annotated[
+    int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
+]
+PatienceOption = Annotated[
+    int | None, typer.Option(min=1, help="Stop after so many checkpoints without a better one.")
+]
+LimitTrainOption = Annotated[int | None, typer.Option(help="At most so many training rows.")]
+LimitEvalOption = Annotated[int | None, typer.Option(help="At most so many validation rows.")]
+ReportOption = Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")]
+
+
+def check_training_options(
+    *,
+    max_steps: int | None,
+    epochs: float | None,
+    lr: float | None,
+    hold_out: int,
+    patience: int | None,
+    limit_train: int | None,
+    limit_eval: int | None,
+) -> None:
+    """Before anything is loaded: ``UserError`` for values that cannot be, alone or together."""
+    if max_steps is not None and epochs is not None:
+        raise UserError("--max-steps and --epochs both say how long to train. Give one.")
+    if lr is not None and not 0 < lr < math.inf:
+        raise UserError(f"--lr must be a number above 0, not {lr}.")
+    if epochs is not None and not 0 < epochs < math.inf:
+        raise UserError(f"--epochs must be a number above 0, not {epochs}.")
+    if patience is not None and hold_out < 1:
+        raise UserError("--patience needs held-out rows to watch: leave out --hold-out 0.")
+    for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, not {value}.")
+
+
+def training_arguments(
+    folder: Path,
+    *,
+    max_steps: int | None,
+    epochs: float | None,
+    eval_every: int | None,
+    lr: float | None,
+    schedule: str,
+    warmup_steps: int,
+    batch_size: int,
+    eval_batch_size: int,
+    patience: int | None,
+    device: str,
+    quiet: bool,
+    **values: Any,
+) -> PromptTrainingArguments:
+    """The options as training arguments. values: arguments that have the same name there.
+
+    What transformers objects to becomes a ``UserError``.
+    """
+    from prompt_hub.training.arguments import PromptTrainingArguments
+
+    if epochs is not None:
+        values["num_train_epochs"] = epochs
+    else:
+        values["max_steps"] = max_steps or 300
+    if eval_every is not None:
+        values["save_steps"] = eval_every
+    try:
+        return PromptTrainingArguments(
+            output_dir=str(folder),
+            learning_rate=lr,
+            lr_scheduler_type=schedule,
+            warmup_steps=warmup_steps,
+            per_device_train_batch_size=batch_size,
+            per_device_eval_batch_size=eval_batch_size,
+            early_stopping_patience=patience,
+            use_cpu=device == "cpu",
+            disable_tqdm=quiet,
+            **values,
+        )
+    except UserError:
+        raise
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"These training options do not work: {error}") from None

@@ -1,0 +1,1 @@
+"""Reuse of trained prompts on other tasks."""
