@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 
 _quiet = False
+_display: Progress | None = None
 
 
 def set_quiet(quiet: bool) -> None:
@@ -29,9 +33,31 @@ class _NoBar:
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Bar]:
-    """A bar with the time left; a silent stand-in where nobody watches."""
+    """A bar with the time left; below the others where some are shown; a silent stand-in where nobody
+    watches.
+    """
     if _quiet or total < 2 or not sys.stderr.isatty():
         yield _NoBar()
+        return
+    with _shown() as display:
+        task = display.add_task(description, total=total, note="")
+
+        class _RichBar:
+            def advance(self, steps: int = 1, note: str = "") -> None:
+                display.update(task, advance=steps, note=note)
+
+        try:
+            yield _RichBar()
+        finally:
+            display.remove_task(task)
+
+
+@contextmanager
+def _shown() -> Iterator[Progress]:
+    """The display of all bars: there is one terminal."""
+    global _display
+    if _display is not None:
+        yield _display
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -44,13 +70,11 @@ def progress_bar(description: str, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(description, total=total, note="")
-
-        class _RichBar:
-            def advance(self, steps: int = 1, note: str = "") -> None:
-                display.update(task, advance=steps, note=note)
-
-        yield _RichBar()
+        _display = display
+        try:
+            yield display
+        finally:
+            _display = None
 
 
 def track(items: Sequence[T] | Iterable[T], description: str, total: int) -> Iterator[T]:

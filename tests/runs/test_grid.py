@@ -167,7 +167,7 @@ def test_the_item_of_a_killed_process_is_claimed_again_at_once(grid, tmp_path):
     grid.add([item("a")])
     process = worker_that("grid.claim('dead'); print('claimed', flush=True); time.sleep(60)", tmp_path)
     assert process.stdout.readline() == "claimed\n"
-    assert grid.claim("alive") is None and grid.held_by(process.pid) == ["a"]
+    assert grid.claim("alive") is None and grid.left_undone_by(process.pid) == "a"
     process.kill()
     while (
         found := grid.claim("alive")

@@ -27,6 +27,12 @@ CREATE TABLE items (
     result TEXT, error TEXT, details TEXT, because TEXT, seconds REAL, finished_at TEXT
 );
 CREATE INDEX items_by_state ON items (state, number);
+CREATE TABLE starts (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL REFERENCES items (key),
+    begun INTEGER NOT NULL,
+    host TEXT NOT NULL, pid INTEGER NOT NULL
+);
 CREATE TABLE needs (
     key TEXT NOT NULL REFERENCES items (key),
     needed TEXT NOT NULL REFERENCES items (key),

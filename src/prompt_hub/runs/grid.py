@@ -23,6 +23,10 @@ from prompt_hub.runs.leases import LEASE_SECONDS, Lease
 from prompt_hub.runs.records import now
 
 FILE = "grid.sqlite"
+_READY = (
+    "state = 'open' AND NOT EXISTS (SELECT 1 FROM needs JOIN items AS earlier ON earlier.key = needs.needed "
+    "WHERE needs.key = items.key AND earlier.state != 'done')"
+)
 _AMONG = "(?1 IS NULL OR key IN (SELECT value FROM json_each(?1)))"
 STATES = ("open", "taken", "done", "failed")
 
@@ -152,12 +156,13 @@ class Grid:
                 _fail_dependants(connection, row["key"])
         return new
 
-    def retry_failed(self) -> int:
-        """Opens every failed item again; returns how many."""
+    def retry_failed(self, only: Collection[str] | None = None) -> int:
+        """Opens failed items again, all or those among ``only``; returns how many."""
         with self._writing() as connection:
             return connection.execute(
                 "UPDATE items SET state = 'open', error = NULL, details = NULL, because = NULL, "
-                "finished_at = NULL WHERE state = 'failed'"
+                f"finished_at = NULL WHERE state = 'failed' AND {_AMONG}",
+                (_keys(only),),
             ).rowcount
 
     # Working
@@ -172,9 +177,7 @@ class Grid:
         with self._writing() as connection:
             _reopen_abandoned(connection)
             row = connection.execute(
-                f"SELECT * FROM items WHERE state = 'open' AND {_AMONG} AND NOT EXISTS (SELECT 1 FROM needs "
-                "JOIN items AS earlier ON earlier.key = needs.needed WHERE needs.key = items.key "
-                "AND earlier.state != 'done') ORDER BY number LIMIT 1",
+                f"SELECT * FROM items WHERE {_READY} AND {_AMONG} ORDER BY number LIMIT 1",
                 (_keys(only),),
             ).fetchone()
             if row is None:
@@ -184,6 +187,10 @@ class Grid:
                 "UPDATE items SET state = 'taken', begun = begun + 1, worker = ?, host = ?, pid = ?, "
                 "started = ?, until = ?, until_ticks = ? WHERE key = ?",
                 (worker, lease.host, lease.pid, lease.started, lease.until, lease.until_ticks, row["key"]),
+            )
+            connection.execute(
+                "INSERT INTO starts (key, begun, host, pid) VALUES (?, ?, ?, ?)",
+                (row["key"], row["begun"] + 1, lease.host, lease.pid),
             )
             needs = connection.execute(
                 "SELECT needed FROM needs WHERE key = ? ORDER BY needed", (row["key"],)
@@ -239,11 +246,15 @@ class Grid:
             )
         self._held.pop(key, None)
 
-    def held_by(self, pid: int) -> list[str]:
-        """Keys of the items that process ``pid`` of this machine took and did not finish."""
-        host = Lease.of(pid, 0).host
-        rows = self._read("SELECT key FROM items WHERE state = 'taken' AND host = ? AND pid = ?", (host, pid))
-        return [row["key"] for row in rows]
+    def left_undone_by(self, pid: int) -> str | None:
+        """The item that process ``pid`` of this machine started last, if it did not bring it to an end."""
+        rows = self._read(
+            "SELECT key FROM starts JOIN items USING (key) WHERE starts.number = (SELECT max(number) FROM "
+            "starts WHERE host = ? AND pid = ?) AND NOT (state IN ('done', 'failed') AND items.begun = "
+            "starts.begun)",
+            (Lease.of(pid, 0).host, pid),
+        )
+        return rows[0]["key"] if rows else None
 
     # Reading
 
@@ -287,6 +298,21 @@ class Grid:
             f"SELECT state, count(*) AS n FROM items WHERE {_AMONG} GROUP BY state", (_keys(only),)
         )
         return dict.fromkeys(STATES, 0) | {row["state"]: row["n"] for row in rows}
+
+    def goes_on(self, only: Collection[str] | None = None) -> bool:
+        """Whether something can be started, or somebody is at work that more may come of; of the keys in
+        ``only``.
+
+        False as well where open items need something that nobody works on.
+        """
+        (row,) = self._read(
+            f"SELECT EXISTS (SELECT 1 FROM items WHERE state = 'taken' AND {_AMONG}) "
+            f"OR EXISTS (SELECT 1 FROM items WHERE {_READY} AND {_AMONG}) "
+            f"OR EXISTS (SELECT 1 FROM items WHERE state = 'open' AND {_AMONG}) "
+            "AND EXISTS (SELECT 1 FROM items WHERE state = 'taken') AS goes_on",
+            (_keys(only),),
+        )
+        return bool(row["goes_on"])
 
     def mean_seconds(self) -> dict[str, float]:
         """Mean seconds of a finished item, by kind."""
