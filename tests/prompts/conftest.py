@@ -21,8 +21,8 @@ def identity() -> BackboneIdentity:
 def make_prompt() -> Any:
     def make(prompt_len: int = 5, hidden: int = 32, seed: int = 0, **facts: Any) -> SoftPrompt:
         values = torch.randn(prompt_len, hidden, generator=torch.Generator().manual_seed(seed))
-        rows = facts.pop("train_rows", None)
+        rows, initial = facts.pop("train_rows", None), facts.pop("initial", None)
         facts = {"backbone": IDENTITY.to_dict(), "task": "sst2", "layout": "prompt-text", **facts}
-        return SoftPrompt(values, PromptMetadata(**facts), rows)
+        return SoftPrompt(values, PromptMetadata(**facts), rows, initial)
 
     return make

@@ -22,7 +22,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from prompt_hub.errors import UserError
-from prompt_hub.prompts.metadata import METADATA_NAME, TRAIN_ROWS_NAME, WEIGHTS_NAME, PromptMetadata
+from prompt_hub.prompts.metadata import (
+    INITIAL_NAME,
+    METADATA_NAME,
+    TRAIN_ROWS_NAME,
+    WEIGHTS_NAME,
+    PromptMetadata,
+)
 from prompt_hub.prompts.model_card import model_card
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 
@@ -36,6 +42,24 @@ def test_save_and_load_give_the_same_prompt(tmp_path: Path, make_prompt: Any) ->
     assert loaded.hash == prompt.hash == loaded.metadata.prompt_hash
     assert loaded.metadata.task == "sst2" and loaded.metadata.prompt_len == 5
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_where_training_began_is_kept_with_the_prompt(tmp_path: Path, make_prompt: Any) -> None:
+    began = torch.randn(5, 32, generator=torch.Generator().manual_seed(9))
+    folder = make_prompt(initial=began).save_pretrained(tmp_path / "prompt")
+    assert torch.equal(SoftPrompt.from_pretrained(folder).initial, began)
+    make_prompt(seed=2).save_pretrained(folder)
+    assert SoftPrompt.from_pretrained(folder).initial is None
+    assert not (folder / INITIAL_NAME).exists()
+
+
+def test_a_damaged_or_foreign_beginning_is_refused(tmp_path: Path, make_prompt: Any) -> None:
+    with pytest.raises(UserError, match=r"shape \[4, 32\], the prompt \[5, 32\]"):
+        make_prompt(initial=torch.ones(4, 32))
+    folder = make_prompt(initial=torch.ones(5, 32)).save_pretrained(tmp_path / "prompt")
+    (folder / INITIAL_NAME).write_bytes((folder / WEIGHTS_NAME).read_bytes())
+    with pytest.raises(UserError, match=INITIAL_NAME):
+        SoftPrompt.from_pretrained(folder)
 
 
 def test_saving_respects_the_umask(tmp_path: Path, make_prompt: Any) -> None:

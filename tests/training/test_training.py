@@ -15,6 +15,7 @@ from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks import Example, Split, get_task, hold_out, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
+from prompt_hub.training.diagnosis import relative_movement
 from prompt_hub.training.presets import learning_rate_for
 from prompt_hub.training.run import train_prompt
 
@@ -97,6 +98,10 @@ def test_the_stored_prompt_carries_its_origin(tiny, tmp_path):
     assert known.metrics["validation"]["n"] == 64
     assert known.hyperparameters["learning_rate"] == learning_rate_for(backbone)
     assert len(stored.train_rows) == 64
+    movement = known.hyperparameters["relative_movement"]
+    assert (
+        relative_movement(stored.initial, stored.embeddings) == pytest.approx(movement, abs=1e-4) and movement
+    )
     assert Record.load(tmp_path / "p" / "train.json").status == "done"
 
 

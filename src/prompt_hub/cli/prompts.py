@@ -119,3 +119,63 @@ def export(
     say(f"Written to {written}.")
     if as_json:
         print_json({"path": str(written), "format": format})
+
+
+@app.command("combine")
+def combine(
+    prompts: Annotated[list[str], typer.Argument(help="Prompt folders, files, or owner/name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where the new prompt folder goes.")],
+    weights: Annotated[
+        str | None,
+        typer.Option(help="One a prompt, with commas between; default: the average, of task vectors 1 each."),
+    ] = None,
+    task_vector: Annotated[
+        bool, typer.Option("--task-vector", help="Add what training changed, not the prompts themselves.")
+    ] = False,
+    base: Annotated[
+        str | None,
+        typer.Option(help="What task vectors are added to; default: the initial prompt of the first."),
+    ] = None,
+    as_json: o.JsonOption = False,
+) -> None:
+    """Make a prompt from several: an average, a weighted sum, or a sum of task vectors.
+
+    Examples:
+
+      prompt-hub prompts combine runs/imdb runs/sst2 --weights 0.5,0.5 -o runs/mean
+
+      prompt-hub prompts combine runs/imdb runs/mnli --weights 1,-0.5 --task-vector -o runs/vectors
+    """
+    from prompt_hub.prompts.arithmetic import add_task_vectors, weighted_sum
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+    if base is not None and not task_vector:
+        raise UserError(
+            "--base is what task vectors are added to: give --task-vector with it, or leave it out."
+        )
+    if (output / "prompt_hub.json").exists():
+        raise UserError(f"{output} already holds a prompt. Choose another --output.")
+    numbers = None if weights is None else _numbers(weights)
+    parents = [SoftPrompt.from_pretrained(place) for place in prompts]
+    if task_vector:
+        start = SoftPrompt.from_pretrained(base) if base is not None else None
+        made = add_task_vectors(parents, numbers, start)
+    else:
+        made = weighted_sum(parents, numbers)
+    made.save_pretrained(output)
+    if made.train_rows is None:
+        warn("One of the prompts does not say which rows it was trained on, so neither does the new one.")
+    say(
+        f"{made.metadata.describe()}, {made.prompt_len} rows, from {len(parents)} prompts, saved in {output}."
+    )
+    if as_json:
+        print_json({"path": str(output), "hash": made.hash, "parent": made.metadata.parent})
+
+
+def _numbers(given: str) -> list[float]:
+    try:
+        return [float(part) for part in given.split(",")]
+    except ValueError:
+        raise UserError(
+            f"--weights {given!r} must be numbers with commas between, such as 0.5,0.5."
+        ) from None

@@ -114,7 +114,7 @@ def _facts(metadata: PromptMetadata) -> str:
         "Label words": ", ".join(metadata.label_words),
         "Training data": ", ".join(f"{key} {value}" for key, value in metadata.data.items()),
         "Seed": metadata.seed,
-        "Comes from": ", ".join(f"{key} {value}" for key, value in (metadata.parent or {}).items() if value),
+        "Comes from": _origin(metadata.parent or {}),
         "Prompt hash": metadata.prompt_hash,
         "Made with": ", ".join(f"{key} {value}" for key, value in metadata.versions.items()),
         "Created": metadata.created,
@@ -122,6 +122,16 @@ def _facts(metadata: PromptMetadata) -> str:
     return "\n".join(
         f"- {label}: {_escape(str(value))}" for label, value in facts.items() if value not in (None, "")
     )
+
+
+def _origin(parent: dict[str, Any]) -> str:
+    """The parent's facts; those of several parents after each other."""
+    facts = [f"{key} {value}" for key, value in parent.items() if value and key != "parents"]
+    parents = parent.get("parents")
+    for one in parents if isinstance(parents, list) else []:
+        if isinstance(one, dict):
+            facts.append(" ".join(f"{key} {value}" for key, value in one.items() if value is not None))
+    return ", ".join(facts)
 
 
 def _table(rows: list[MetricRow]) -> str:

@@ -32,6 +32,7 @@ from prompt_hub.prompts.foreign import (
 )
 from prompt_hub.prompts.metadata import (
     CARD_NAME,
+    INITIAL_NAME,
     MAX_TENSOR_BYTES,
     METADATA_NAME,
     PEFT_CONFIG_NAME,
@@ -49,8 +50,16 @@ if TYPE_CHECKING:
     from prompt_hub.backbones.base import BackboneIdentity
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES = [METADATA_NAME, PEFT_CONFIG_NAME, WEIGHTS_NAME, PEFT_PICKLE_NAME, TRAIN_ROWS_NAME]
+_HUB_FILES = [
+    METADATA_NAME,
+    PEFT_CONFIG_NAME,
+    WEIGHTS_NAME,
+    PEFT_PICKLE_NAME,
+    TRAIN_ROWS_NAME,
+    INITIAL_NAME,
+]
 _ROWS_KEY = "hashes"
+_INITIAL_KEY = "prompt_embeddings"
 
 # FEATURE_EXTRACTION is the one type under which PEFT puts a prompt before a masked LM's text and returns the
 # model's own output; without a task type it loads the adapter and then silently leaves it out.
@@ -67,17 +76,21 @@ class SoftPrompt:
 
     metadata: its ``prompt_len``, ``prompt_hash`` and backbone width are set from the embeddings.
     train_rows: ``[n]`` int64 hashes of the training rows, by which transfer drops rows that two tasks
-    share; None if unknown. Raises ``UserError`` for tensors that cannot be a prompt.
+    share; None if unknown. initial: ``[P, H]``, where training began; None if unknown or never trained.
+    Raises ``UserError`` for tensors that cannot be a prompt.
     """
 
     embeddings: Tensor
     metadata: PromptMetadata
     train_rows: Tensor | None = None
+    initial: Tensor | None = None
 
     def __post_init__(self) -> None:
         self.embeddings = check_prompt(self.embeddings, "The prompt")
         if self.train_rows is not None:
             self.train_rows = _check_rows(self.train_rows, "train_rows")
+        if self.initial is not None:
+            self.initial = _check_initial(self.initial, self.embeddings, "initial")
         self.metadata = replace(
             self.metadata,
             prompt_len=self.prompt_len,
@@ -124,17 +137,19 @@ class SoftPrompt:
         contents = {PEFT_CONFIG_NAME: self.peft_config(), WEIGHTS_NAME: self.peft_weights()}
         if self.train_rows is not None:
             contents[TRAIN_ROWS_NAME] = safetensors_torch.save({_ROWS_KEY: self.train_rows})
+        if self.initial is not None:
+            contents[INITIAL_NAME] = safetensors_torch.save({_INITIAL_KEY: self.initial})
         hashed = {
             name: hashlib.sha256(data).hexdigest()
             for name, data in contents.items()
-            if name in (WEIGHTS_NAME, TRAIN_ROWS_NAME)
+            if name in (WEIGHTS_NAME, TRAIN_ROWS_NAME, INITIAL_NAME)
         }
         metadata = replace(
             self.metadata, files=hashed, prompt_len=self.prompt_len, prompt_hash=self.hash
         ).checked()
         contents[CARD_NAME] = model_card(metadata, repo_id).encode()
         contents[METADATA_NAME] = metadata.to_json().encode()
-        write_folder(path, contents, stale=(TRAIN_ROWS_NAME, PEFT_PICKLE_NAME))
+        write_folder(path, contents, stale=(TRAIN_ROWS_NAME, INITIAL_NAME, PEFT_PICKLE_NAME))
         return path
 
     @classmethod
@@ -214,15 +229,20 @@ class SoftPrompt:
 
 
 def _load(folder: Path) -> SoftPrompt:
-    rows = None
+    rows = initial = None
     with locked(folder, shared=True):
         metadata = read_metadata(folder)
         weights = _read_tensor(folder, WEIGHTS_NAME, PEFT_KEY, metadata)
         if TRAIN_ROWS_NAME in metadata.files:
             rows = _read_tensor(folder, TRAIN_ROWS_NAME, _ROWS_KEY, metadata)
+        if INITIAL_NAME in metadata.files:
+            initial = _read_tensor(folder, INITIAL_NAME, _INITIAL_KEY, metadata)
     if rows is not None:
         rows = _check_rows(rows, str(folder / TRAIN_ROWS_NAME))
-    prompt = SoftPrompt(check_prompt(weights, str(folder / WEIGHTS_NAME)), metadata, rows)
+    embeddings = check_prompt(weights, str(folder / WEIGHTS_NAME))
+    if initial is not None:
+        initial = _check_initial(initial, embeddings, str(folder / INITIAL_NAME))
+    prompt = SoftPrompt(embeddings, metadata, rows, initial)
     if prompt.hidden != (metadata.hidden or prompt.hidden) or prompt.hash != (
         metadata.prompt_hash or prompt.hash
     ):
@@ -247,6 +267,16 @@ def _check_rows(rows: Tensor, source: str) -> Tensor:
     if rows.dtype != torch.int64 or rows.ndim != 1:
         raise UserError(f"{source} must be an int64 tensor [n], not {rows.dtype} {list(rows.shape)}.")
     return rows.detach().cpu().clone()
+
+
+def _check_initial(initial: Tensor, embeddings: Tensor, source: str) -> Tensor:
+    initial = check_prompt(initial, source)
+    if initial.shape != embeddings.shape:
+        raise UserError(
+            f"{source} has shape {list(initial.shape)}, the prompt {list(embeddings.shape)}: no prompt can "
+            "have been trained from it. Save the prompt again."
+        )
+    return initial
 
 
 def _download(repo_id: str, revision: str | None) -> Path:

@@ -339,4 +339,4 @@ def _prompt(
         metrics=metrics,
         parent=parent,
     )
-    return SoftPrompt(trained, metadata, rows)
+    return SoftPrompt(trained, metadata, rows, initial)
