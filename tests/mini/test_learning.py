@@ -27,7 +27,7 @@ def roberta():
 
 @pytest.fixture(scope="module")
 def film(roberta, tmp_path_factory) -> TrainingResult:
-    return trained(roberta, "mini/film", tmp_path_factory.mktemp("film"), init="text")
+    return trained(roberta, "mini/film", tmp_path_factory.mktemp("film"))
 
 
 @pytest.mark.parametrize("name", MINI_BACKBONES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from prompt_hub.evaluation.evaluate import Evaluation
+from prompt_hub.training.presets import PRESETS
 
 _SMALL_MOVE = 0.02
 
@@ -28,9 +29,10 @@ def diagnose(
         )
     answered = [name for name, count in evaluation.predicted.items() if count]
     if len(evaluation.predicted) > 1 and len(answered) == 1:
+        other_start = "vocab" if PRESETS[family].init == "text" else "text"
         found.append(
             f"It predicts one class ({answered[0]}) for every text. Try --lr {learning_rate / 3:.2g} or "
-            f"{learning_rate * 3:.2g}, --init {'text' if family == 'masked_lm' else 'vocab'}, more steps, or "
+            f"{learning_rate * 3:.2g}, --init {other_start}, more steps, or "
             "label words that are likelier at the place where they are read."
         )
     metric = evaluation.primary_metric

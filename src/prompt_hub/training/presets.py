@@ -3,6 +3,9 @@
 AdamW moves every coordinate by about the learning rate a step, so the rate has to fit the size of the
 embeddings: 5e-3 is large for a model whose embeddings have a root mean square of 0.02 and nothing for one
 of 5. The preset is therefore a factor times that root mean square.
+
+A masked LM's prompt starts from the task in words: from sampled vocabulary, some seeds never leave the
+majority class on the embedded backbones.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ class Preset:
 
 
 PRESETS = {
-    "masked_lm": Preset("vocab", 0.3),
+    "masked_lm": Preset("text", 0.3),
     "causal_lm": Preset("text", 0.05),
     "seq2seq_lm": Preset("vocab", 0.05),
 }
