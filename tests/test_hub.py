@@ -69,6 +69,38 @@ def test_the_quick_example(seed_world):
     assert cross_task_eval_results["source_task"] == "sst2"
 
 
+def test_cross_task_training_starts_from_the_sources_prompt_and_keeps_the_targets_own(seed_world):
+    trainer = PromptHub(args=small())
+    trainer.train_prompt()
+    own = trainer.train_prompt('roberta-base', 'rotten_tomatoes')  # fmt: skip
+    result = trainer.cross_task_train('roberta-base', 'sst2', 'rotten_tomatoes')  # fmt: skip
+    source = trainer.prompt('roberta-base', 'sst2')  # fmt: skip
+    warm = SoftPrompt.from_pretrained(seed_world / "outputs" / "roberta-base" / "rotten_tomatoes-from-sst2")
+    assert result["prompt_hash"] == warm.hash and result["source_task"] == "sst2"
+    assert warm.metadata.parent["hash"] == source.hash and warm.metadata.task == "rotten_tomatoes"
+    assert (warm.initial == source.embeddings).all() and warm.hash != source.hash
+    assert trainer.prompt('roberta-base', 'rotten_tomatoes').hash == own["prompt_hash"]  # fmt: skip
+    # With two arguments the source is the task of the arguments, as in cross_task_eval.
+    again = trainer.cross_task_train('roberta-base', 'rotten_tomatoes')  # fmt: skip
+    assert again["prompt_hash"] == warm.hash
+
+
+def test_cross_task_training_leaves_out_rows_that_the_source_has_seen(
+    seed_world, home, tmp_path, monkeypatch
+):
+    shutil.copytree(home / "data", tmp_path / "shared-rows")
+    for split in ("train", "validation"):
+        target = tmp_path / "shared-rows" / "rotten_tomatoes" / f"{split}.jsonl"
+        seen = (home / "data" / "sst2" / "train.jsonl").read_text().splitlines()[:5]
+        target.write_text("\n".join([*target.read_text().splitlines(), *seen]))
+    monkeypatch.setenv("PROMPT_HUB_DATA", str(tmp_path / "shared-rows"))
+    trainer = PromptHub(args=small())
+    trainer.train_prompt()
+    result = trainer.cross_task_train('roberta-base', 'sst2', 'rotten_tomatoes')  # fmt: skip
+    assert result["removed_train_overlap"] >= 5 and result["removed_overlap"] >= 5
+    assert result["n"] == 24 + 5 - result["removed_overlap"]
+
+
 def test_train_and_evaluate_with_names_that_overwrite_the_arguments(seed_world):
     trainer = PromptHub(args=small())
     trainer.train_prompt('roberta-large', 'sst2')  # fmt: skip

@@ -15,6 +15,8 @@ from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks import Split, Task, get_task, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import train_prompt
+from prompt_hub.transfer.starts import Source
+from prompt_hub.transfer.warm_starts import train_from
 
 
 class PromptHub:
@@ -70,6 +72,31 @@ class PromptHub:
             seed=self.args.seed,
         )
         return _flat({**result.to_dict(), "source_task": source.name, "prompt_hash": prompt.hash})
+
+    def cross_task_train(
+        self, model: str, source_task: str, target_task: str | None = None
+    ) -> dict[str, Any]:
+        """Train a prompt for ``target_task`` from the stored prompt of ``source_task`` (a warm start).
+
+        It is stored in ``<output_dir>/<backbone>/<target>-from-<source>``, beside the target's own, and has
+        the source's length. With two arguments the source is ``args.dataset``. Rows that the source was
+        trained on are left out: ``removed_overlap`` validation and ``removed_train_overlap`` training rows.
+        """
+        if target_task is None:
+            source_task, target_task = self.args.dataset, source_task
+        source, target = self.task(source_task), self.task(target_task)
+        prompt = self.prompt(model, source.name)
+        result, removed = train_from(
+            Source(str(self.folder(model, source.name)), prompt),
+            self.backbone(model),
+            target,
+            self._split(target, "train"),
+            self._split(target, "validation"),
+            self.args,
+            self.folder(model, f"{target.name}-from-{source.name}"),
+        )
+        left_out = {"removed_overlap": removed["validation"], "removed_train_overlap": removed["train"]}
+        return _flat({**result.to_dict(), "source_task": source.name, **left_out})
 
     # -- where things are ------------------------------------------------------------------------
 

@@ -27,6 +27,31 @@ EVALUATIONS = 30
 """Points of a learning curve where nothing else is asked for."""
 
 
+def train_from(
+    source: Source,
+    backbone: Backbone,
+    task: Task,
+    train: Split,
+    validation: Split,
+    args: PromptTrainingArguments,
+    folder: Path,
+) -> tuple[TrainingResult, dict[str, int]]:
+    """One warm start: ``task`` trained from ``source``, in its length and layout; an earlier run is replaced.
+
+    Rows that the source was trained on are left out of both splits; they are counted in the second value
+    (``train``, ``validation``). Raises ``UserError`` for a source that does not fit, or too few rows.
+    """
+    args = copy.copy(args)
+    args.layout, _ = check_sources(source, None, backbone, task, args.layout)
+    rows, removed_train = unseen(train, [source])
+    reported, removed_validation = unseen(validation, [source])
+    for split, removed in ((rows, removed_train), (reported, removed_validation)):
+        _check_remaining(task, split, removed, 1)
+    args.init, args.prompt_len = f"prompt:{source.place}", source.prompt.prompt_len
+    trained = train_prompt(backbone, task, rows, args, folder, validation=reported)
+    return trained, {"train": removed_train, "validation": removed_validation}
+
+
 def compare_starts(
     backbone: Backbone,
     task: Task,
@@ -56,7 +81,11 @@ def compare_starts(
     prompts = [source, other]
     rows, removed_train = unseen(train, prompts)
     reported, removed_validation = unseen(validation, prompts)
-    _check_rows(task, rows, removed_train, reported, removed_validation, args)
+    if args.hold_out < 1:
+        raise UserError("The learning curves need held-out training rows: leave out --hold-out 0.")
+    # Of fewer than ten rows none are held out.
+    _check_remaining(task, rows, removed_train, 10)
+    _check_remaining(task, reported, removed_validation, 1)
     args = copy.copy(args)
     args.prompt_len, args.layout, args.eval_on_start = source.prompt.prompt_len, layout, True
     record = _record(folder / RECORD_NAME, source, other, task, rows, reported, seeds)
@@ -100,18 +129,13 @@ def _checked(seeds: Sequence[int]) -> list[int]:
     return list(seeds)
 
 
-def _check_rows(
-    task: Task, rows: Split, removed_train: int, reported: Split, removed: int, args: PromptTrainingArguments
-) -> None:
-    if args.hold_out < 1:
-        raise UserError("The learning curves need held-out training rows: leave out --hold-out 0.")
-    for split, count, least in ((rows, removed_train, 10), (reported, removed, 1)):
-        if len(split) < least:
-            left_out = f" after {count} that a prompt was trained on were left out" if count else ""
-            raise UserError(
-                f"Task {task.name!r}: {len(split)} {split.name} rows remain{left_out}; at least {least} are "
-                "needed. Give more rows, or a prompt that was trained on others."
-            )
+def _check_remaining(task: Task, split: Split, removed: int, least: int) -> None:
+    if len(split) < least:
+        left_out = f" after {removed} that a prompt was trained on were left out" if removed else ""
+        raise UserError(
+            f"Task {task.name!r}: {len(split)} {split.name} rows remain{left_out}; at least {least} are "
+            "needed. Give more rows, or a prompt that was trained on others."
+        )
 
 
 def _record(
