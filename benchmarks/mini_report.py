@@ -10,10 +10,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from prompt_hub.errors import UserError
-from prompt_hub.evaluation.cross_task import Pair, summarise
+from prompt_hub.evaluation.cross_task import Pair, interval_over_tasks, summarise
 
 RESAMPLES = 5000
 FLOORS = {"no_prompt": "no prompt", "random_prompt": "random prompt", "majority": "majority"}
@@ -194,31 +192,12 @@ def _relative(pairs: Sequence[Pair], by_seed: dict[int, list[Pair]], types: dict
 
 
 def _bootstrap(pairs: Sequence[Pair], figure: str, types: dict[str, str]) -> str:
-    """The interval of the mean when the tasks of each type are drawn anew, with replacement."""
-    known = [(pair, value) for pair in pairs if (value := getattr(pair, figure)) is not None]
-    if not known:
-        return ""
-    names = sorted({name for pair in pairs for name in (pair.source, pair.target)})
-    place = {name: index for index, name in enumerate(names)}
-    groups: dict[str, list[int]] = defaultdict(list)
-    for name in names:
-        groups[types[name]].append(place[name])
-    chooser = np.random.default_rng(0)
-    drawn = np.zeros((RESAMPLES, len(names)))
-    for members in groups.values():
-        shares = np.full(len(members), 1 / len(members))
-        drawn[:, members] = chooser.multinomial(len(members), shares, RESAMPLES)
-    sources = [place[pair.source] for pair, _ in known]
-    targets = [place[pair.target] for pair, _ in known]
-    weights = drawn[:, sources] * drawn[:, targets]
-    values = np.array([value for _, value in known])
-    filled = weights.sum(1) > 0
-    low, high = np.quantile(weights[filled] @ values / weights[filled].sum(1), [0.025, 0.975])
-    return f" ({low:.3f} to {high:.3f})"
+    found = interval_over_tasks(pairs, figure, types, RESAMPLES)
+    return "" if found is None else f" ({found[0]:.3f} to {found[1]:.3f})"
 
 
 def _pair(stored: dict[str, Any]) -> Pair:
-    return Pair(**{item.name: stored[item.name] for item in fields(Pair)})
+    return Pair(**{item.name: stored[item.name] for item in fields(Pair) if item.name in stored})
 
 
 def _mean_pairs(by_seed: dict[int, list[Pair]]) -> list[Pair]:

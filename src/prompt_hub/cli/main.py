@@ -12,6 +12,7 @@ import typer
 from prompt_hub.cli import (
     evaluate,
     indicators,
+    matrix,
     neurons,
     predict,
     prompts,
@@ -34,6 +35,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("warm-start")(warm_start.warm_start)
 app.command("quickstart")(quickstart.quickstart)
+app.add_typer(matrix.app, name="matrix")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(neurons.app, name="neurons")

@@ -227,7 +227,7 @@ def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) ->
     """Nothing that was computed, and no file of another kind, is replaced unasked."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Name a folder.")
-    _check_writable(folder)
+    check_writable(folder)
     if resume and overwrite:
         raise UserError("--resume keeps the run in --output and --overwrite replaces it. Give one.")
     if not folder.exists() or not any(folder.iterdir()):
@@ -251,22 +251,22 @@ def check_result_folder(folder: Path, marker: str, content: str) -> None:
     """A folder for ``content``, known by its file ``marker``: new, empty, or one of an earlier run."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Name a folder.")
-    _check_writable(folder)
+    check_writable(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
         raise UserError(
             f"--output {folder} holds other files than those of {content}. Name a new or an empty folder."
         )
 
 
-def _check_writable(folder: Path) -> None:
-    """Before long work: can a file be written there? Leaves nothing behind."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+def check_writable(folder: Path) -> None:
+    """Before long work: can a file be written there, or where the folder would be made?
+
+    Leaves nothing behind, and nothing in the way of another process that makes the folder meanwhile.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder):
+        with NamedTemporaryFile(dir=there):
             pass
-        for place in missing:
-            place.rmdir()
     except OSError as error:
         raise UserError(
             f"Cannot write to --output {folder}: {error.strerror or error}. Choose a writable folder."

@@ -28,11 +28,8 @@ def train(
     template: o.TemplateOption = None,
     data_dir: o.DataDirOption = None,
     output: Annotated[Path | None, typer.Option(help="Prompt folder; default runs/<task>.")] = None,
-    prompt_len: Annotated[int, typer.Option(help="Rows of the soft prompt.")] = 20,
-    init: Annotated[
-        str | None,
-        typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
-    ] = None,
+    prompt_len: t.PromptLenOption = 20,
+    init: t.InitOption = None,
     max_steps: t.MaxStepsOption = None,
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
@@ -41,9 +38,7 @@ def train(
     warmup_steps: t.WarmupOption = 0,
     seed: o.SeedOption = 42,
     hold_out: t.HoldOutOption = 200,
-    eval_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between checkpoints; default: a fifth of the run.")
-    ] = None,
+    eval_every: t.EvalEveryOption = None,
     patience: t.PatienceOption = None,
     limit_train: t.LimitTrainOption = None,
     limit_eval: t.LimitEvalOption = None,

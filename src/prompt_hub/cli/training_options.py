@@ -20,6 +20,11 @@ TrainFileOption = Annotated[
 EvalFileOption = Annotated[
     Path | None, typer.Option("--eval", help="Your validation rows.", rich_help_panel=o.DATA)
 ]
+PromptLenOption = Annotated[int, typer.Option(help="Rows of the soft prompt.")]
+InitOption = Annotated[
+    str | None,
+    typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
+]
 MaxStepsOption = Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")]
 EpochsOption = Annotated[float | None, typer.Option(help="Instead of --max-steps.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Training rows a step and device.")]
@@ -29,12 +34,29 @@ WarmupOption = Annotated[int, typer.Option(min=0, help="Steps of rising rate.")]
 HoldOutOption = Annotated[
     int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
 ]
+EvalEveryOption = Annotated[
+    int | None, typer.Option(min=1, help="Steps between checkpoints; default: a fifth of the run.")
+]
 PatienceOption = Annotated[
     int | None, typer.Option(min=1, help="Stop after so many checkpoints without a better one.")
 ]
 LimitTrainOption = Annotated[int | None, typer.Option(help="At most so many training rows.")]
 LimitEvalOption = Annotated[int | None, typer.Option(help="At most so many validation rows.")]
 ReportOption = Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")]
+
+
+def seeds_from(given: str) -> list[int]:
+    """``--seeds 1,2,3`` as numbers."""
+    try:
+        seeds = [int(part) for part in given.split(",") if part.strip()]
+    except ValueError:
+        raise UserError(
+            f"--seeds {given!r} must be whole numbers with commas between, such as 1,2,3."
+        ) from None
+    for seed in seeds:
+        if not 0 <= seed < 2**32:
+            raise UserError(f"Every one of --seeds must be between 0 and 4294967295, not {seed}.")
+    return seeds
 
 
 def check_training_options(
@@ -61,8 +83,7 @@ def check_training_options(
             raise UserError(f"{name} must be at least 1, not {value}.")
 
 
-def training_arguments(
-    folder: Path,
+def training_values(
     *,
     max_steps: int | None,
     epochs: float | None,
@@ -71,36 +92,43 @@ def training_arguments(
     schedule: str,
     warmup_steps: int,
     batch_size: int,
-    eval_batch_size: int,
     patience: int | None,
     device: str,
-    quiet: bool,
     **values: Any,
-) -> PromptTrainingArguments:
-    """The options as training arguments. values: arguments that have the same name there.
-
-    What transformers objects to becomes a ``UserError``.
-    """
-    from prompt_hub.training.arguments import PromptTrainingArguments
-
+) -> dict[str, Any]:
+    """The options as keywords of ``PromptTrainingArguments``. values: those that have the same name there."""
     if epochs is not None:
         values["num_train_epochs"] = epochs
     else:
         values["max_steps"] = max_steps or 300
     if eval_every is not None:
         values["save_steps"] = eval_every
+    return dict(
+        learning_rate=lr,
+        lr_scheduler_type=schedule,
+        warmup_steps=warmup_steps,
+        per_device_train_batch_size=batch_size,
+        early_stopping_patience=patience,
+        use_cpu=device == "cpu",
+        **values,
+    )
+
+
+def training_arguments(
+    folder: Path, *, eval_batch_size: int, quiet: bool, **options: Any
+) -> PromptTrainingArguments:
+    """The options as training arguments; options: of ``training_values``.
+
+    What transformers objects to becomes a ``UserError``.
+    """
+    from prompt_hub.training.arguments import PromptTrainingArguments
+
     try:
         return PromptTrainingArguments(
             output_dir=str(folder),
-            learning_rate=lr,
-            lr_scheduler_type=schedule,
-            warmup_steps=warmup_steps,
-            per_device_train_batch_size=batch_size,
             per_device_eval_batch_size=eval_batch_size,
-            early_stopping_patience=patience,
-            use_cpu=device == "cpu",
             disable_tqdm=quiet,
-            **values,
+            **training_values(**options),
         )
     except UserError:
         raise

@@ -87,7 +87,7 @@ def warm_start(
         limit_train=limit_train,
         limit_eval=limit_eval,
     )
-    chosen_seeds = _seeds(seeds)
+    chosen_seeds = t.seeds_from(seeds)
     set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, file_option="--train")
@@ -144,19 +144,6 @@ def warm_start(
     say(f"Record, figure and runs are in {folder}.")
     if as_json:
         print_json(result)
-
-
-def _seeds(given: str) -> list[int]:
-    try:
-        seeds = [int(part) for part in given.split(",") if part.strip()]
-    except ValueError:
-        raise UserError(
-            f"--seeds {given!r} must be whole numbers with commas between, such as 1,2,3."
-        ) from None
-    for seed in seeds:
-        if not 0 <= seed < 2**32:
-            raise UserError(f"Every one of --seeds must be between 0 and 4294967295, not {seed}.")
-    return seeds
 
 
 def print_starts(result: Mapping[str, Any], console: Any) -> None:

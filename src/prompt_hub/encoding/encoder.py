@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -24,12 +24,16 @@ _SENTINEL = "a"
 
 @dataclass(frozen=True)
 class EncodedRow:
-    """ids: the text without the prompt. read: where the label is read. target: ids of a generation target."""
+    """ids: the text without the prompt. read: where the label is read. target: ids of a generation target.
+
+    cut: whether the text lost tokens.
+    """
 
     ids: list[int]
     read: int
     label: int | float | None = None
     target: list[int] | None = None
+    cut: bool = False
 
     def __len__(self) -> int:
         return len(self.ids) + len(self.target or [])
@@ -37,14 +41,22 @@ class EncodedRow:
 
 @dataclass
 class EncodedSplit:
-    """Encoded rows in the order of the examples; ``truncated`` counts texts that lost tokens."""
+    """Encoded rows in the order of the examples."""
 
     rows: list[EncodedRow]
-    truncated: int = 0
     lengths: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.lengths = [len(row) for row in self.rows]
+
+    @property
+    def truncated(self) -> int:
+        """How many texts lost tokens."""
+        return sum(row.cut for row in self.rows)
+
+    def only(self, indices: Iterable[int]) -> EncodedSplit:
+        """The rows at ``indices``, in that order."""
+        return EncodedSplit([self.rows[index] for index in indices])
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -191,11 +203,10 @@ class Encoder:
                 texts = [part.text + (getattr(example, part.kind) or "").strip() for example in examples]
                 columns[part.kind] = self._ids_of(texts, behind=place > 0)
         targets = self._target_ids(examples)
-        rows, truncated = [], 0
+        rows = []
         for index, example in enumerate(examples):
             fields = {name: ids[index] for name, ids in columns.items()}
             cut = cut_longest_first(fields, self.budget)
-            truncated += cut
             ids = list(self.prefix)
             read = -1
             for part, literal in zip(self.parts, self.literals, strict=True):
@@ -217,9 +228,10 @@ class Encoder:
                     len(ids) - 1 if read < 0 else read,
                     label,
                     None if targets is None else targets[index],
+                    cut,
                 )
             )
-        return EncodedSplit(rows, truncated)
+        return EncodedSplit(rows)
 
     def _label(self, label: Any) -> int | float:
         if self.task.kind == "regression":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ class Pair:
 
     own, own_ci95, floors: what the target's own prompt (a random one of its norms, none, the majority class)
     reaches on the same n rows. removed_overlap: rows left out because the source was trained on their text.
+    gain_ci95: of the difference to the backbone without a prompt, row by row; None where it was not taken.
     """
 
     source: str
@@ -35,6 +37,7 @@ class Pair:
     own_ci95: list[float]
     floors: dict[str, float]
     removed_overlap: int = 0
+    gain_ci95: list[float] | None = None
 
     @property
     def relative(self) -> float | None:
@@ -53,7 +56,9 @@ class Pair:
 
     @property
     def negative(self) -> bool:
-        """Negative transfer: below the backbone without a prompt."""
+        """Negative transfer: below the backbone without a prompt, where known with all of ``gain_ci95``."""
+        if self.gain_ci95 is not None:
+            return self.gain_ci95[1] < 0
         return "no_prompt" in self.floors and self.score < self.floors["no_prompt"]
 
     def of_own(self, score: float) -> float | None:
@@ -70,8 +75,13 @@ class Pair:
 
 
 def same_type(first: Task, second: Task) -> bool:
-    """Whether two tasks are known to be of one type; nothing is known about a custom task's."""
-    return first.type == second.type != "custom"
+    """Whether two tasks are known to be of one type."""
+    return alike(first.type, second.type)
+
+
+def alike(first: str, second: str) -> bool:
+    """Whether two types are known to be one; nothing is known about a custom task's."""
+    return first == second != "custom"
 
 
 def score_pair(
@@ -145,3 +155,41 @@ def summarise(pairs: Sequence[Pair], weights: Sequence[float] | None = None) -> 
         },
         "negative": sum(pair.negative for pair in pairs),
     }
+
+
+def interval_over_tasks(
+    pairs: Sequence[Pair],
+    figure: str,
+    types: Mapping[str, str],
+    n_resamples: int = 5000,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """95% interval of the mean of ``figure`` (a property of ``Pair``) when other tasks could have been taken.
+
+    The tasks of each type are drawn anew with replacement, a task as source and as target together: pairs
+    that share a task are not independent. types: of every task. None where no pair has the figure, or so few
+    tasks are there that nothing else could be drawn.
+    """
+    known = [(pair, value) for pair in pairs if (value := getattr(pair, figure)) is not None]
+    if not known:
+        return None
+    names = sorted({name for pair in pairs for name in (pair.source, pair.target)})
+    place = {name: index for index, name in enumerate(names)}
+    groups: dict[str, list[int]] = defaultdict(list)
+    for name in names:
+        groups[types[name]].append(place[name])
+    chooser = np.random.default_rng(seed)
+    drawn = np.zeros((n_resamples, len(names)))
+    for members in groups.values():
+        shares = np.full(len(members), 1 / len(members))
+        drawn[:, members] = chooser.multinomial(len(members), shares, n_resamples)
+    sources = [place[pair.source] for pair, _ in known]
+    targets = [place[pair.target] for pair, _ in known]
+    weights = drawn[:, sources] * drawn[:, targets]
+    values = np.array([value for _, value in known])
+    weights = weights[weights.sum(1) > 0]
+    weights /= weights.sum(1, keepdims=True)
+    if np.allclose(weights, weights[0]):
+        return None
+    low, high = np.quantile(weights @ values, [0.025, 0.975])
+    return float(low), float(high)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.evaluation.answers import Answers
 from prompt_hub.evaluation.predict import predict
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.tasks.metrics import (
@@ -80,7 +81,7 @@ def evaluate(
     for name in floors:
         if name not in FLOORS:
             raise unknown_name("floor", name, FLOORS)
-    task, backbone = encoder.task, encoder.backbone
+    task = encoder.task
     if not len(split):
         raise UserError(
             f"Task {task.name!r}: no rows are left to evaluate"
@@ -92,29 +93,76 @@ def evaluate(
         )
     started = time.perf_counter()
     encoded = encode_split(encoder, split)
-    references = split.references()
-    predictions = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}")
+    values = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}").values
+    result = scored(encoder, split, values, split.references(), encoded.truncated, seed)
+    result.removed_overlap = removed_overlap
+    result.floors = _floors(encoder, prompt, split, floors, batch_size, seed)
+    floor = result.floors.get("no_prompt")
+    if prompt is not None and floor is not None and result.score < floor[result.primary_metric]:
+        result.warnings.append(
+            f"Below the backbone without a prompt: {result.primary_metric} {result.score:.3f} against "
+            f"{floor[result.primary_metric]:.3f}."
+        )
+    result.seconds = round(time.perf_counter() - started, 3)
+    return result
+
+
+def evaluate_rows(
+    encoder: Encoder,
+    prompt: Tensor | None,
+    split: Split,
+    rows: np.ndarray,
+    *,
+    batch_size: int = 32,
+    seed: int = 0,
+) -> tuple[Evaluation, Answers]:
+    """Score ``prompt`` on some rows of a split (``[n]`` indices, rising), without floors.
+
+    The split is tokenised once, however many prompts and selections of rows follow.
+    """
+    if not len(rows):
+        raise UserError(f"Task {encoder.task.name!r}: no rows are left to evaluate.")
+    started = time.perf_counter()
+    encoded = encode_split(encoder, split).only(rows)
+    every = split.references()
+    references = [every[row] for row in rows]
+    values = predict(encoder, prompt, encoded, batch_size, f"evaluate {encoder.task.name}").values
+    result = scored(encoder, split, values, references, encoded.truncated, seed)
+    result.seconds = round(time.perf_counter() - started, 3)
+    return result, Answers.of(encoder.task, len(split), rows, values, references)
+
+
+def scored(
+    encoder: Encoder,
+    split: Split,
+    values: Sequence[Any],
+    references: Sequence[Any],
+    truncated: int = 0,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics, intervals and warnings of the ``values`` predicted for all or some rows of a split."""
+    task = encoder.task
     result = Evaluation(
         task=task.name,
-        backbone=backbone.name,
+        backbone=encoder.backbone.name,
         layout=encoder.layout.name,
-        n=len(split),
+        n=len(references),
         primary_metric=primary_metric(task),
-        metrics=compute_metrics(task, predictions.values, references),
+        metrics=compute_metrics(task, values, references),
         ci95={
-            name: list(bootstrap_interval(task, predictions.values, references, name, seed=seed))
-            for name in task.metrics
+            name: list(bootstrap_interval(task, values, references, name, seed=seed)) for name in task.metrics
         },
-        truncated=encoded.truncated,
-        removed_overlap=removed_overlap,
+        truncated=truncated,
         data={"split": split.name, "fingerprint": split.fingerprint, "source": split.source},
     )
     if task.kind == "classification":
-        counts = np.bincount(np.asarray(predictions.values, dtype=int), minlength=len(task.classes))
+        counts = np.bincount(np.asarray(values, dtype=int), minlength=len(task.classes))
         result.predicted = {name: int(count) for name, count in zip(task.classes, counts, strict=True)}
-    result.floors = _floors(encoder, prompt, split, floors, batch_size, seed)
-    result.warnings = _warnings(result, prompt)
-    result.seconds = round(time.perf_counter() - started, 3)
+    if truncated:
+        result.warnings.append(f"{truncated} of {result.n} texts were cut to fit.")
+    answered = [name for name, count in result.predicted.items() if count]
+    if len(answered) == 1 and result.n > 1:
+        result.warnings.append(f"Every answer is {answered[0]!r}.")
     return result
 
 
@@ -137,20 +185,4 @@ def _floors(
         description = f"floor {name.replace('_', ' ')}"
         values = predict(encoder, other, encoded, batch_size, description).values
         found[name] = compute_metrics(encoder.task, values, references)
-    return found
-
-
-def _warnings(result: Evaluation, prompt: Tensor | None) -> list[str]:
-    found = []
-    if result.truncated:
-        found.append(f"{result.truncated} of {result.n} texts were cut to fit.")
-    floor = result.floors.get("no_prompt")
-    if prompt is not None and floor is not None and result.score < floor[result.primary_metric]:
-        found.append(
-            f"Below the backbone without a prompt: {result.primary_metric} {result.score:.3f} against "
-            f"{floor[result.primary_metric]:.3f}."
-        )
-    answered = [name for name, count in result.predicted.items() if count]
-    if len(answered) == 1 and result.n > 1:
-        found.append(f"Every answer is {answered[0]!r}.")
     return found

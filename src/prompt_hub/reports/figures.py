@@ -66,26 +66,58 @@ def draw_transfer(result: Mapping[str, Any], path: Path) -> Path:
             values[place, place] = 1.0
             for row, name in enumerate(floors, len(tasks)):
                 values[row, place] = result["floors"][task].get(name, np.nan) / own[task]
-    rows = [*(f"prompt of {task}" for task in tasks), *(FLOOR_NAMES[name] for name in floors)]
-    cell = 0.52 if len(tasks) > _FEW else 0.9
-    with _axes(path, (3.4 + cell * len(tasks), 1.8 + cell * 0.8 * len(rows))) as (figure, axes):
+    return draw_heat_map(
+        values,
+        [*(f"prompt of {task}" for task in tasks), *(FLOOR_NAMES[name] for name in floors)],
+        tasks,
+        path,
+        row_types=result["types"],
+        column_types=result["types"],
+        label="score / score of the target's own prompt (numbers: %)",
+    )
+
+
+def draw_heat_map(
+    values: Any,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    path: Path,
+    *,
+    row_types: Sequence[str],
+    column_types: Sequence[str],
+    label: str,
+    marks: Mapping[tuple[int, int], str] | None = None,
+) -> Path:
+    """Shares or scores ``[rows, columns]``, printed as %; NaN stays empty.
+
+    row_types, column_types: those of one type stand together, white lines between them. Rows behind the last
+    of ``row_types`` are floors, below a black line. marks: text behind, or instead of, a number.
+    """
+    import numpy as np
+
+    marks = marks or {}
+    cell = 0.52 if len(columns) > _FEW else 0.9
+    with _axes(path, (3.4 + cell * len(columns), 1.8 + cell * 0.8 * len(rows))) as (figure, axes):
         shown = np.ma.masked_invalid(values)
-        low, high = min(0.0, float(shown.min())), max(1.0, float(shown.max()))
+        known = shown.compressed()
+        low, high = min([0.0, *known]), max([1.0, *known])
         image = axes.imshow(shown, cmap="cividis", vmin=low, vmax=high, aspect="auto")
         for (row, place), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                dark = value < (low + high) / 2
-                axes.text(place, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
+            finite = np.isfinite(value)
+            text = (f"{100 * value:.0f}" if finite else "") + marks.get((row, place), "")
+            if text:
+                dark = finite and value < (low + high) / 2
+                axes.text(place, row, text, ha="center", va="center", fontsize=8,
                           color="white" if dark else "black")  # fmt: skip
-        axes.set_xticks(range(len(tasks)), tasks, rotation=40, ha="right")
+        axes.set_xticks(range(len(columns)), columns, rotation=40, ha="right")
         axes.set_yticks(range(len(rows)), rows)
-        ends = _group_ends(result["types"])
-        for end in ends:
+        for end in _group_ends(row_types):
             axes.axhline(end - 0.5, color="white", linewidth=2)
+        for end in _group_ends(column_types):
             axes.axvline(end - 0.5, color="white", linewidth=2)
-        axes.axhline(len(tasks) - 0.5, color="black", linewidth=2)
+        axes.axhline(len(row_types) - 0.5, color="black", linewidth=2)
         axes.set_xlabel("used on")
-        figure.colorbar(image, ax=axes, label="score / score of the target's own prompt (numbers: %)")
+        figure.colorbar(image, ax=axes, label=label)
     return path
 
 

@@ -222,10 +222,8 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def majority_score(
-    task: Task, train_references: Sequence[Any], references: Sequence[Any]
-) -> dict[str, float] | None:
-    """``compute_metrics`` of a constant: the commonest training class, or the mean training score.
+def majority_answer(task: Task, train_references: Sequence[Any]) -> float | None:
+    """The best constant answer: the commonest training class, or the mean training score.
 
     None for generation, which has no such floor. Of equally common classes the first in class order.
     """
@@ -233,13 +231,55 @@ def majority_score(
         return None
     if not len(train_references):
         raise UserError(f"The majority floor of task {task.name!r} needs at least one training label.")
-    constant: float
     if task.kind == "regression":
-        constant = float(np.mean(np.asarray(train_references, np.float64)))
+        return float(np.mean(np.asarray(train_references, np.float64)))
+    counts = Counter(int(label) for label in train_references)
+    return min(counts, key=lambda label: (-counts[label], label))
+
+
+def majority_score(
+    task: Task, train_references: Sequence[Any], references: Sequence[Any]
+) -> dict[str, float] | None:
+    """``compute_metrics`` of the ``majority_answer``; None for generation."""
+    constant = majority_answer(task, train_references)
+    return None if constant is None else compute_metrics(task, [constant] * len(references), references)
+
+
+def resample_counts(n: int, n_resamples: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
+    """How often each of n examples is drawn in each bootstrap sample: blocks ``[R, n]`` of whole numbers.
+
+    The same arguments give the same draws, so that scores of several systems under them are paired.
+    """
+    return _resampled(np.random.default_rng(seed), n, n_resamples)
+
+
+def metric_under_counts(
+    task: Task,
+    metric: str,
+    counts: np.ndarray,
+    *,
+    scores: np.ndarray | None = None,
+    predictions: np.ndarray | None = None,
+    references: np.ndarray | None = None,
+) -> np.ndarray:
+    """``[R]``: the metric in each of R samples that hold example i ``counts[r, i]`` times.
+
+    scores: ``per_example_scores``, for a metric that is their mean; ``[A, n]`` of several systems give
+    ``[A, R]``. predictions and references, ``[n]``: for any other. A sample that holds nothing is NaN.
+    """
+    _check_metric(metric)
+    drawn = counts.sum(-1)
+    if scores is not None:
+        values = np.asarray(scores, np.float64) @ counts.T / np.maximum(drawn, 1)
+    elif metric in _CONFUSION_METRICS:
+        size = len(task.classes)
+        cells = np.asarray(references, np.int64) * size + np.asarray(predictions, np.int64)
+        confusion = counts @ np.eye(size * size)[cells]
+        values = _CONFUSION_METRICS[metric](confusion.reshape(-1, size, size))
     else:
-        counts = Counter(int(label) for label in train_references)
-        constant = min(counts, key=lambda label: (-counts[label], label))
-    return compute_metrics(task, [constant] * len(references), references)
+        x, y = np.asarray(predictions, np.float64), np.asarray(references, np.float64)
+        values = (weighted_pearson if metric == "pearson" else weighted_spearman)(x, y, counts)
+    return np.where(drawn > 0, values, np.nan)
 
 
 # -- checks and resampling ---------------------------------------------------------------------------

@@ -96,7 +96,7 @@ def train_prompt(
     rate = args.learning_rate
     assert rate is not None
     encoder = Encoder(backbone, task, args.prompt_len, args.layout)
-    settings = _settings(args, encoder, train)
+    settings = run_settings(args, encoder, train)
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
     checkpoint = None
     if resume:
@@ -183,8 +183,8 @@ def _initial(args: PromptTrainingArguments, encoder: Encoder) -> Tensor:
     )
 
 
-def _settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> dict[str, Any]:
-    """What makes two runs the same run; stored, and compared on resume."""
+def run_settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) -> dict[str, Any]:
+    """What makes two runs the same run; stored, and compared on resume. args: ``with_presets``."""
     assert args.init is not None
     place = prompt_in(args.init)
     return {

@@ -144,7 +144,7 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
 
 def by_length(encoded: EncodedSplit) -> EncodedSplit:
     """The rows sorted by length, longest first."""
-    return EncodedSplit(sorted(encoded.rows, key=len, reverse=True), encoded.truncated)
+    return EncodedSplit(sorted(encoded.rows, key=len, reverse=True))
 
 
 def last_complete_checkpoint(folder: Path) -> Path | None:

@@ -6,17 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prompt_hub.transfer.matrix import run_matrix
+    from prompt_hub.transfer.summaries import best_sources, summary
+    from prompt_hub.transfer.table import load_table
     from prompt_hub.transfer.warm_start_table import warm_start
 
 _WHERE = {
+    "best_sources": "prompt_hub.transfer.summaries",
+    "load_table": "prompt_hub.transfer.table",
+    "run_matrix": "prompt_hub.transfer.matrix",
+    "summary": "prompt_hub.transfer.summaries",
     "warm_start": "prompt_hub.transfer.warm_start_table",
 }
 
-__all__ = ["warm_start"]
+__all__ = ["best_sources", "load_table", "run_matrix", "summary", "warm_start"]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when they are used."""
+    """Public names are imported when they are used: reading a table needs no torch."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

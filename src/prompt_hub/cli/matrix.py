@@ -1,0 +1,247 @@
+"""``prompt-hub matrix``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prompt_hub.cli import options as o
+from prompt_hub.cli import training_options as t
+from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.progress import set_quiet
+
+if TYPE_CHECKING:
+    from prompt_hub.transfer.cost import Cost
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+
+app = typer.Typer(help="Use every prompt on every task without training (zero-shot transfer).")
+
+
+@app.callback(invoke_without_command=True)
+def matrix(
+    context: typer.Context,
+    backbone: o.BackboneOption = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks, with commas between (see: prompt-hub tasks ls).", show_default=False),
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Train a prompt for every task and seed that has none.")
+    ] = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Take the prompts below this folder instead.", show_default=False)
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings, with commas between.")] = "42",
+    data_dir: o.DataDirOption = None,
+    split: Annotated[str, typer.Option(help="Rows to score on: validation, test or train.")] = "validation",
+    limit_eval: t.LimitEvalOption = None,
+    output: Annotated[Path, typer.Option(help="Folder of the matrix.")] = Path("runs/matrix"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would cost, and stop.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A prompt or task that does not fit is an error, not left out.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try what failed before once more.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Worker processes.", rich_help_panel=o.COMPUTE)] = 1,
+    executor: Annotated[
+        str, typer.Option(help="here (this machine) or ray.", rich_help_panel=o.COMPUTE)
+    ] = "here",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Of the Ray cluster; default: a local one.", rich_help_panel=o.COMPUTE),
+    ] = None,
+    prompt_len: t.PromptLenOption = 20,
+    init: t.InitOption = None,
+    max_steps: t.MaxStepsOption = None,
+    epochs: t.EpochsOption = None,
+    batch_size: t.BatchOption = 16,
+    lr: t.RateOption = None,
+    schedule: t.ScheduleOption = "linear",
+    warmup_steps: t.WarmupOption = 0,
+    hold_out: t.HoldOutOption = 200,
+    eval_every: t.EvalEveryOption = None,
+    patience: t.PatienceOption = None,
+    limit_train: t.LimitTrainOption = None,
+    eval_batch_size: o.EvalBatchOption = 32,
+    layout: o.LayoutOption = None,
+    revision: o.RevisionOption = None,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
+    as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+) -> None:
+    """Use every prompt on every task without training, beside floors; each cell is computed once.
+
+    The same command again goes on where it was interrupted, also beside another process that is at work. A
+    task more computes only its row and its column.
+
+    Examples:
+
+      prompt-hub matrix --backbone smollm2-135m --tasks sst2,rotten_tomatoes --train --data-dir data
+
+      prompt-hub matrix --backbone smollm2-135m --tasks sst2 --prompts runs --data-dir data --output runs/m
+
+      prompt-hub matrix show runs/matrix --relative --figure heat.png
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if backbone is None:
+        raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
+    if tasks is None:
+        raise UserError("Name the tasks: --tasks sst2,rte,mrpc (see: prompt-hub tasks ls).")
+    t.check_training_options(
+        max_steps=max_steps,
+        epochs=epochs,
+        lr=lr,
+        hold_out=hold_out,
+        patience=patience,
+        limit_train=limit_train,
+        limit_eval=limit_eval,
+    )
+    set_quiet(quiet)
+    if not dry_run:
+        o.check_writable(output)
+
+    from prompt_hub.transfer.cost import estimate
+    from prompt_hub.transfer.matrix import EXECUTORS, fill, prepare_matrix
+    from prompt_hub.transfer.table import load_table
+
+    if executor not in EXECUTORS:
+        raise unknown_name("executor", executor, EXECUTORS)
+    if address is not None and executor != "ray":
+        raise UserError(f"--address {address} is of a Ray cluster. Add --executor ray, or leave it out.")
+    training = t.training_values(
+        max_steps=max_steps,
+        epochs=epochs,
+        eval_every=eval_every,
+        lr=lr,
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        batch_size=batch_size,
+        patience=patience,
+        prompt_len=prompt_len,
+        init=init,
+        hold_out=hold_out,
+        device=device,
+    )
+    planned = prepare_matrix(
+        backbone,
+        [name.strip() for name in tasks.split(",") if name.strip()],
+        output,
+        train=train,
+        prompts=prompts,
+        seeds=t.seeds_from(seeds),
+        training=training,
+        limit_train=limit_train,
+        data_dir=data_dir,
+        split=split,
+        limit=limit_eval,
+        layout=layout,
+        strict=strict,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        batch_size=eval_batch_size,
+    )
+    for place, reason in planned.plan.left_out:
+        warn(f"{place} is left out: {reason}")
+    for target in planned.plan.targets:
+        if target.problem is not None:
+            warn(f"No prompt can be scored on {target.name}, its cells will say so: {target.problem}")
+    cost = estimate(planned, jobs)
+    _print_cost(cost, jobs)
+    if dry_run:
+        if as_json:
+            print_json({"output": str(output), "cost": _cost_data(cost)})
+        return
+    fill(planned, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
+    found = _print_matrix(output, relative=False)
+    say(f"Stored in {output}. As a table or picture: prompt-hub matrix show {output} --help")
+    if as_json:
+        print_json({"output": str(output), "cost": _cost_data(cost), **found})
+    if (load_table(output)["status"] == "failed").any():
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of a matrix.")] = Path("runs/matrix"),
+    format: Annotated[str, typer.Option("--format", help=f"{', '.join(FORMATS)}.")] = "table",
+    relative: Annotated[
+        bool, typer.Option("--relative", help="Shares of the score of the target's own prompt.")
+    ] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Also draw the heat map into this file (.png, .pdf, .svg).")
+    ] = None,
+) -> None:
+    """Print a matrix as far as it is computed, and draw its heat map.
+
+    csv is the tidy table, one line a cell and seed; the others show means over the seeds.
+    """
+    from prompt_hub.transfer.document import csv_text, json_data, latex_text, markdown_text
+    from prompt_hub.transfer.table import load_table
+    from prompt_hub.transfer.view import view_of
+
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    if format == "table":
+        _print_matrix(folder, relative)
+    elif format == "json":
+        print_json(json_data(folder))
+    else:
+        texts = {"markdown": markdown_text, "latex": latex_text}
+        typer.echo(csv_text(folder) if format == "csv" else texts[format](folder, relative), nl=False)
+    if figure is not None:
+        try:
+            view_of(load_table(folder, over_seeds=True), relative).draw(figure)
+        except (OSError, ValueError) as error:
+            raise UserError(f"Cannot draw {figure}: {error}. Name a .png, .pdf or .svg file.") from None
+        say(f"Drawn in {figure}.")
+
+
+def _print_cost(cost: Cost, jobs: int) -> None:
+    say(
+        f"To do: {cost.trainings} of {cost.all_trainings} trainings, {cost.cells} of {cost.all_cells} cells, "
+        f"{cost.floors} of {cost.all_floors} floors; {cost.steps:,} training steps, {cost.rows:,} rows to "
+        "score."
+    )
+    if cost.wall_seconds is not None:
+        workers = f"{jobs} workers" if jobs > 1 else "one worker"
+        say(
+            f"About {_duration(cost.wall_seconds)} with {workers} on this machine, from batches timed for "
+            f"{cost.probe_seconds:.0f} s; loading the backbone not counted."
+        )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _cost_data(cost: Cost) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(cost), "wall_seconds": cost.wall_seconds}
+
+
+def _print_matrix(folder: Path, relative: bool) -> dict[str, Any]:
+    """Tables on stdout; returns what they are made from."""
+    from prompt_hub.transfer.document import headline, json_data, notes
+    from prompt_hub.transfer.table import load_table
+    from prompt_hub.transfer.view import means_of, view_of
+
+    over_seeds, by_seed = load_table(folder, over_seeds=True), load_table(folder)
+    view = view_of(over_seeds, relative)
+    typer.echo(headline(folder, over_seeds, relative))
+    print_table("", *view.plain(), stdout)
+    for means in means_of(over_seeds, by_seed):
+        print_table(means.title, means.head, means.rows, stdout)
+    for line in notes(over_seeds):
+        say(line)
+    return json_data(folder)

@@ -1,0 +1,227 @@
+"""What a transfer matrix consists of: sources, targets, and the pieces of work that fill its cells.
+
+A plan is plain data. It is stored as ``matrix.json`` beside the grid that holds the results, and it travels
+to the workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from prompt_hub.errors import UserError
+from prompt_hub.runs.grid import Item
+from prompt_hub.runs.records import write_json
+from prompt_hub.tasks import METRIC_VERSION, Task, task_from_dict
+
+FILE = "matrix.json"
+SCHEMA_VERSION = 1
+
+TRAIN, CELL, FLOOR = "train", "cell", "floor"
+NO_PROMPT, RANDOM = "no_prompt", "random_prompt"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A prompt that is used on every target.
+
+    name: as tables show it. task, type: what it was trained on (None and "custom" if that is not known).
+    prompt_len: P. folder: where it lies or will lie; relative to the matrix' own folder if inside. identity:
+    what the cells' keys know it by: the prompt's hash, or everything that its training depends on.
+    is_trained_here: whether a piece of work of this matrix makes it, from ``train_rows`` rows.
+    """
+
+    name: str
+    task: str | None
+    type: str
+    seed: int | None
+    prompt_len: int
+    folder: str
+    identity: dict[str, Any]
+    is_trained_here: bool = False
+    train_rows: int = 0
+
+    @property
+    def training_key(self) -> str:
+        return key_of(TRAIN, self.identity)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A task whose rows prompts are scored on.
+
+    definition: ``Task.to_dict()``. data: fingerprint, source, n and primary metric of its rows. references:
+    the rows' classes or scores, None for texts. template, label_words: the task's own, under this backbone.
+    prompt_len: P of its own prompt, 0 without one. room: tokens of text beside that. problem: why no prompt
+    of this backbone can be scored on it, if so.
+    """
+
+    name: str
+    type: str
+    definition: dict[str, Any]
+    fingerprint: str
+    data: dict[str, Any]
+    references: list[float] | None = None
+    template: str | None = None
+    label_words: list[str] = field(default_factory=list)
+    prompt_len: int = 0
+    room: int = 0
+    problem: str | None = None
+
+    @cached_property
+    def task(self) -> Task:
+        return task_from_dict(self.definition, f"Task {self.name!r} of the matrix")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """backbone: ``BackboneIdentity.to_dict()``. limit: at most so many rows of a target. training: arguments
+    of ``PromptTrainingArguments``. limit_train: at most so many rows to train on. left_out: prompts that do
+    not belong here, with the reason.
+    """
+
+    backbone: dict[str, Any]
+    dtype: str
+    layout: str
+    split: str
+    limit: int | None
+    sources: tuple[Source, ...]
+    targets: tuple[Target, ...]
+    training: dict[str, Any] = field(default_factory=dict)
+    limit_train: int | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+
+    # -- what belongs together -------------------------------------------------------------------
+
+    def source(self, name: str, seed: int | None) -> Source:
+        return next(each for each in self.sources if (each.name, each.seed) == (name, seed))
+
+    def target(self, name: str) -> Target:
+        return next(each for each in self.targets if each.name == name)
+
+    def own_sources(self, target: Target, seed: int | None) -> list[Source]:
+        """The target's own prompts of one seed: none, one, or several where a folder holds several."""
+        return [each for each in self.sources if each.task == target.name and each.seed == seed]
+
+    @property
+    def seeds(self) -> list[int | None]:
+        return list(dict.fromkeys(source.seed for source in self.sources))
+
+    # -- pieces of work --------------------------------------------------------------------------
+
+    def cell_key(self, source: Source, target: Target) -> str:
+        return key_of(CELL, self._cell_identity(source, target))
+
+    def no_prompt_key(self, target: Target) -> str:
+        return key_of(FLOOR, self._no_prompt_identity(target))
+
+    def random_key(self, own: Source, target: Target) -> str:
+        """The floor of a random prompt whose rows have the norms of ``own``, a prompt of the target."""
+        return key_of(FLOOR, self._random_identity(own, target))
+
+    def items(self) -> list[Item]:
+        """Everything to be done, in the order in which it is best begun: a source's cells after its training.
+
+        Sources that are one and the same prompt share their cells.
+        """
+        return list({item.key: item for item in self._items()}.values())
+
+    def _items(self) -> Iterator[Item]:
+        for target in self.targets:
+            identity = self._no_prompt_identity(target)
+            yield _item(FLOOR, identity, {"floor": NO_PROMPT, "target": target.name})
+        for source in self.sources:
+            needs: tuple[str, ...] = ()
+            named = {"source": source.name, "seed": source.seed}
+            if source.is_trained_here:
+                needs = (source.training_key,)
+                yield _item(TRAIN, source.identity, named)
+            for target in self.targets:
+                names = {**named, "target": target.name}
+                if source.task == target.name:
+                    identity = self._random_identity(source, target)
+                    yield _item(FLOOR, identity, {"floor": RANDOM, **names}, needs)
+                yield _item(CELL, self._cell_identity(source, target), names, needs)
+
+    def _cell_identity(self, source: Source, target: Target) -> dict[str, Any]:
+        # On its own task a prompt is scored on all rows, elsewhere without those that it was trained on.
+        own = source.task == target.name
+        return {"prompt": source.identity, "own_task": own, **self._scored_on(target)}
+
+    def _no_prompt_identity(self, target: Target) -> dict[str, Any]:
+        return {"floor": NO_PROMPT, "room": target.room, **self._scored_on(target)}
+
+    def _random_identity(self, own: Source, target: Target) -> dict[str, Any]:
+        return {"floor": RANDOM, "norms_of": own.identity, "seed": own.seed, **self._scored_on(target)}
+
+    def _scored_on(self, target: Target) -> dict[str, Any]:
+        """What a score depends on besides the prompt."""
+        return {
+            "backbone": model_identity(self.backbone),
+            "dtype": self.dtype,
+            "layout": self.layout,
+            "task": target.fingerprint,
+            "rows": target.data["fingerprint"],
+            "template": target.template,
+            "label_words": list(target.label_words),
+            "metric_version": METRIC_VERSION,
+        }
+
+    # -- disk ------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Plan:
+        return cls(
+            **{
+                **stored,
+                "sources": tuple(Source(**each) for each in stored["sources"]),
+                "targets": tuple(Target(**each) for each in stored["targets"]),
+                "left_out": tuple((path, reason) for path, reason in stored["left_out"]),
+            }
+        )
+
+    def save(self, folder: Path, made_by: dict[str, Any]) -> None:
+        """made_by: what a reader needs to repeat the work: command, environment, places."""
+        stored = {"schema_version": SCHEMA_VERSION, "made_by": made_by, "plan": self.to_dict()}
+        write_json(folder / FILE, stored)
+
+    @classmethod
+    def load(cls, folder: Path) -> Plan:
+        """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
+        path = folder / FILE
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            version = stored["schema_version"]
+        except FileNotFoundError:
+            raise UserError(f"{folder} holds no transfer matrix: {FILE} is not there.") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}). Run the matrix command again.") from None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path} was written by another version of Prompt Hub: schema {version}, this one reads "
+                f"schema {SCHEMA_VERSION}. Run the matrix command again; finished cells are kept."
+            )
+        return cls.from_dict(stored["plan"])
+
+
+def key_of(kind: str, identity: dict[str, Any]) -> str:
+    """Twenty-four hex digits of SHA-256 over everything that a result depends on."""
+    canonical = json.dumps([kind, identity], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:24]
+
+
+def model_identity(backbone: dict[str, Any]) -> dict[str, Any]:
+    """A backbone's identity without what it is called."""
+    return {name: value for name, value in backbone.items() if name not in ("name", "revision")}
+
+
+def _item(kind: str, identity: dict[str, Any], names: dict[str, Any], needs: tuple[str, ...] = ()) -> Item:
+    return Item(key_of(kind, identity), kind, {**names, "identity": identity}, needs)

@@ -1,0 +1,270 @@
+"""The stored transfer matrix as a tidy table: one row a cell, floors as sources of their own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
+from prompt_hub.evaluation.cross_task import alike
+from prompt_hub.runs.grid import Done, Grid
+from prompt_hub.tasks import Task, majority_answer
+from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, Plan, Source, Target
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAJORITY = "majority"
+FLOORS = (MAJORITY, NO_PROMPT, RANDOM)
+
+
+def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
+    """The matrix in ``folder`` as far as it is computed.
+
+    One row a source, target and seed; with ``over_seeds`` one a source and target, whose score is the mean
+    over the seeds and whose interval comes from drawing seeds and rows anew.
+
+    kind: ``prompt`` or ``floor``. source: the prompt's name, or majority, no_prompt, random_prompt; with
+    source_task and source_type. target, target_type, same_type. seed (``seeds``: how many). metric, n, score;
+    low, high: its 95% interval. overlap_removed: rows left out because the source was trained on them.
+    own, own_low, own_high: what the target's own prompt of the same seed has on the same rows; relative,
+    relative_low, relative_high: score / own, row by row. majority, no_prompt, random_prompt: the floors on
+    the same rows. gain, gain_low, gain_high: score - no_prompt, row by row; negative: the whole interval is
+    below 0. status: done, failed (then error) or open. seconds, prompt_hash.
+    """
+    import pandas as pd
+
+    plan = Plan.load(Path(folder))
+    stored = _Stored.of(Path(folder), plan)
+    rows: list[dict[str, Any]] = []
+    for target in plan.targets:
+        scored = _scored(plan, target, stored)
+        if over_seeds:
+            groups: dict[str, list[_Cell]] = defaultdict(list)
+            for cell in scored:
+                groups[cell.source.name].append(cell)
+            rows += [_row(target, cells, len(plan.seeds)) for cells in groups.values()]
+        else:
+            rows += [_row(target, [cell], 1) for cell in scored]
+        rows += _floor_rows(plan, target, stored, over_seeds)
+    table = pd.DataFrame(rows, columns=[*_COLUMNS])
+    table["seed"] = table["seed"].astype("Int64")
+    for name in ("same_type", "negative"):
+        table[name] = table[name].astype("boolean")
+    for name in ("seeds", "n", "overlap_removed"):
+        table[name] = table[name].astype("Int64")
+    return table
+
+
+_COLUMNS = (
+    "kind", "source", "source_task", "source_type", "target", "target_type", "same_type", "seed", "seeds",
+    "metric", "n", "score", "low", "high", "overlap_removed", "own", "own_low", "own_high", "relative",
+    "relative_low", "relative_high", *FLOORS, "gain", "gain_low", "gain_high", "negative", "status", "error",
+    "seconds", "prompt_hash",
+)  # fmt: skip
+
+
+@dataclass
+class _Stored:
+    """Results and errors by key."""
+
+    done: dict[str, Done]
+    failed: dict[str, str]
+
+    @classmethod
+    def of(cls, folder: Path, plan: Plan) -> _Stored:
+        with Grid.open(folder, create=False) as grid:
+            wanted = {item.key for item in plan.items()}
+            done = {each.key: each for each in grid.results() if each.key in wanted}
+            return cls(done, {each.key: each.error for each in grid.failures()})
+
+    def answers(self, key: str) -> Answers | None:
+        return Answers.from_dict(self.done[key].result["answers"]) if key in self.done else None
+
+
+@dataclass
+class _Cell:
+    """A source on a target. values, samples: score, own score and floors on the cell's rows, and the same in
+    every bootstrap sample, ``[R]``."""
+
+    source: Source
+    done: Done | None = None
+    error: str | None = None
+    values: dict[str, float] = field(default_factory=dict)
+    samples: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def _scored(plan: Plan, target: Target, stored: _Stored) -> list[_Cell]:
+    cells, by_rows = [], defaultdict(list)
+    for source in plan.sources:
+        key = plan.cell_key(source, target)
+        cell = _Cell(source, stored.done.get(key), stored.failed.get(key))
+        cells.append(cell)
+        answers = stored.answers(key)
+        if answers is not None:
+            by_rows[answers.rows.tobytes()].append((cell, answers))
+    beside = _beside(plan, target, stored)
+    for group in by_rows.values():
+        _compare(target, group, beside)
+    return cells
+
+
+def _beside(plan: Plan, target: Target, stored: _Stored) -> dict[tuple[str, int | None], list[Answers]]:
+    """What cells are compared with: own and random prompts by seed, and the one floor without a prompt.
+
+    Several own prompts of one seed count together, by their mean.
+    """
+    found: dict[tuple[str, int | None], list[Answers]] = defaultdict(list)
+    nothing = stored.answers(plan.no_prompt_key(target))
+    for seed in plan.seeds:
+        if nothing is not None:
+            found[NO_PROMPT, seed].append(nothing)
+        for own in plan.own_sources(target, seed):
+            for name, key in (("own", plan.cell_key(own, target)), (RANDOM, plan.random_key(own, target))):
+                answers = stored.answers(key)
+                if answers is not None:
+                    found[name, seed].append(answers)
+    return found
+
+
+def _compare(
+    target: Target,
+    group: Sequence[tuple[_Cell, Answers]],
+    beside: dict[tuple[str, int | None], list[Answers]],
+) -> None:
+    """Fills in values and samples of cells that are on the same rows."""
+    task, rows = target.task, group[0][1].rows
+    answers = [each for _, each in group]
+    places: dict[tuple[str, int | None], list[int]] = defaultdict(list)
+    for which, others in beside.items():
+        for other in others:
+            places[which].append(len(answers))
+            answers.append(other.on(rows))
+    majority = _majority(task, target, answers[0])
+    if majority is not None:
+        answers.append(majority)
+    samples = resampled_scores(task, answers)
+    values = np.array([each.score(task) for each in answers])
+    for place, (cell, _) in enumerate(group):
+        cell.values["score"], cell.samples["score"] = values[place], samples[place]
+        if majority is not None:
+            cell.values[MAJORITY], cell.samples[MAJORITY] = values[-1], samples[-1]
+        for name in ("own", NO_PROMPT, RANDOM):
+            there = places.get((name, cell.source.seed))
+            if there:
+                cell.values[name], cell.samples[name] = values[there].mean(), samples[there].mean(0)
+
+
+def _majority(task: Task, target: Target, like: Answers) -> Answers | None:
+    """The best constant answer on the rows of ``like``."""
+    if target.references is None:
+        return None
+    references = [target.references[row] for row in like.rows]
+    if task.kind == "classification":
+        references = [int(label) for label in references]
+    constant = majority_answer(task, references)
+    return Answers.of(task, like.total, like.rows, [constant] * len(references), references)
+
+
+def _row(target: Target, cells: Sequence[_Cell], seeds: int) -> dict[str, Any]:
+    """A row of the table: one cell, or the mean of the cells of several seeds."""
+    source, done = cells[0].source, [cell for cell in cells if cell.done is not None]
+    errors = [cell.error for cell in cells if cell.error]
+    status = "failed" if errors else "done" if len(done) == len(cells) else "open"
+    results = [cell.done.result for cell in done if cell.done is not None]
+    row: dict[str, Any] = {
+        "kind": "prompt",
+        "source": source.name,
+        "source_task": source.task,
+        "source_type": source.type,
+        "target": target.name,
+        "target_type": target.type,
+        "same_type": alike(source.type, target.type),
+        "seed": source.seed if seeds == 1 or len(cells) == 1 else None,
+        "seeds": len(done),
+        "metric": target.data["metric"],
+        "status": status,
+        "error": errors[0] if errors else None,
+    }
+    if status != "done":
+        return row
+    known = [name for name in ("score", "own", *FLOORS) if all(name in cell.values for cell in cells)]
+    values = {name: float(np.mean([cell.values[name] for cell in cells])) for name in known}
+    samples = {name: _over_seeds([cell.samples[name] for cell in cells]) for name in known}
+    row |= values
+    row["n"] = min(result["n"] for result in results)
+    row["overlap_removed"] = max(result["removed_overlap"] for result in results)
+    row["seconds"] = sum(cell.done.seconds for cell in done if cell.done is not None)
+    row["prompt_hash"] = results[0]["prompt_hash"] if len(results) == 1 else None
+    row["low"], row["high"] = interval(samples["score"])
+    if "own" in known:
+        row["own_low"], row["own_high"] = interval(samples["own"])
+        if values["own"] > 0:
+            row["relative"] = values["score"] / values["own"]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                row["relative_low"], row["relative_high"] = interval(samples["score"] / samples["own"])
+    if NO_PROMPT in known:
+        row["gain"] = values["score"] - values[NO_PROMPT]
+        row["gain_low"], row["gain_high"] = interval(samples["score"] - samples[NO_PROMPT])
+        row["negative"] = row["gain_high"] < 0
+    return row
+
+
+def _over_seeds(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """``[R]``: means over seeds that are drawn anew in every sample, the same ones in every cell."""
+    if len(samples) == 1:
+        return samples[0]
+    stacked = np.stack(samples)
+    drawn = np.random.default_rng(0).integers(0, len(samples), stacked.shape)
+    return np.take_along_axis(stacked, drawn, axis=0).mean(0)
+
+
+def _floor_rows(plan: Plan, target: Target, stored: _Stored, over_seeds: bool) -> list[dict[str, Any]]:
+    """The floors on all rows of the target; random prompts one a seed, or their mean."""
+    beside = _beside(plan, target, stored)
+    own = [each.score(target.task) for seed in plan.seeds for each in beside.get(("own", seed), [])]
+    key = plan.no_prompt_key(target)
+    nothing = stored.answers(key)
+    majority = _majority(target.task, target, Answers(target.data["n"], np.arange(target.data["n"])))
+    rows = [_floor_row(target, NO_PROMPT, None, [nothing], stored.failed.get(key), own)]
+    if majority is not None:
+        rows.insert(0, _floor_row(target, MAJORITY, None, [majority], None, own))
+    seeds = [[seed] for seed in plan.seeds]
+    for group in [plan.seeds] if over_seeds else seeds:
+        owns = [source for seed in group for source in plan.own_sources(target, seed)]
+        if owns:
+            keys = [plan.random_key(source, target) for source in owns]
+            answers = [stored.answers(key) for key in keys]
+            error = next((stored.failed[key] for key in keys if key in stored.failed), None)
+            seed = group[0] if len(group) == 1 else None
+            rows.append(_floor_row(target, RANDOM, seed, answers, error, own))
+    return rows
+
+
+def _floor_row(
+    target: Target,
+    name: str,
+    seed: int | None,
+    answers: Sequence[Answers | None],
+    error: str | None,
+    own: Sequence[float],
+) -> dict[str, Any]:
+    known = [each for each in answers if each is not None]
+    row: dict[str, Any] = {
+        "kind": "floor", "source": name, "target": target.name, "target_type": target.type, "seed": seed,
+        "seeds": len(known), "metric": target.data["metric"], "error": error,
+        "status": "failed" if error else "done" if len(known) == len(answers) else "open",
+    }  # fmt: skip
+    if row["status"] == "done":
+        row["n"] = target.data["n"]
+        row["score"] = float(np.mean([each.score(target.task) for each in known]))
+        row["low"], row["high"] = interval(_over_seeds(list(resampled_scores(target.task, known))))
+        if own and np.mean(own) > 0:
+            row["own"] = float(np.mean(own))
+            row["relative"] = row["score"] / row["own"]
+    return row
