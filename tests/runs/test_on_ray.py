@@ -83,7 +83,7 @@ def test_failing_items_on_ray_are_recorded_and_stop_nothing(tmp_path, cluster):
     assert squares_in(tmp_path) == squares_of([0, 1, 2])
     with Grid.open(tmp_path) as grid:
         errors = {failure.key: failure.error for failure in grid.failures()}
-    assert errors["3"] == "ValueError: 3 is not wanted" and "not JSON" in errors["4"]
+    assert errors["3"] == "ValueError: 3 is not wanted" and "not JSON serializable" in errors["4"]
     assert errors["5"] == "because square 3 failed: ValueError: 3 is not wanted"
 
 

@@ -2,6 +2,7 @@
 
 The process that calls ``run_on_ray`` alone reads and writes the grid: other machines need not see its file,
 and an item is held as long as this process lives. They do need to see the paths that the work itself names.
+When the process is killed, Ray ends its actors within seconds; what they still compute is not stored.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -51,10 +52,11 @@ class Outcome:
 
 
 def attempt(work: Work, item: Item) -> Outcome:
-    """An error in an item is its outcome, and stops nothing else."""
+    """An error in an item is its outcome, and stops nothing else; so is a result that is not JSON."""
     started = time.perf_counter()
     try:
-        result = work(item)
+        result = dict(work(item))
+        json.dumps(result)
         return Outcome(result, time.perf_counter() - started)
     except Exception as error:
         return Outcome(None, time.perf_counter() - started, describe(error), traceback.format_exc())
@@ -69,11 +71,8 @@ def store(grid: Grid, key: str, outcome: Outcome) -> None:
     """Puts an outcome into the grid."""
     if outcome.result is None:
         grid.fail(key, outcome.error, outcome.details)
-        return
-    try:
+    else:
         grid.finish(key, outcome.result, outcome.seconds)
-    except TypeError as error:
-        grid.fail(key, f"The result is not JSON: {error}")
 
 
 def work_on(
@@ -83,8 +82,9 @@ def work_on(
     only: Collection[str] | None,
     after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Does items until none can be done; waits while others' work may open more. ``after``: called after
-    each.
+    """Does items until none can be done; waits while others' work may open more.
+
+    after: called after each item, and once at the end.
     """
     wait = 0.05
     while True:

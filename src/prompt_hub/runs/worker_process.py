@@ -1,5 +1,4 @@
-"""``python -m prompt_hub.runs.worker_process``: one of several workers on this machine, started by an
-executor.
+"""``python -m prompt_hub.runs.worker_process``: a worker on this machine, started by an executor.
 
 The first line of stdin says what to do; the end of stdin, that the executor is gone. stdout holds one line of
 JSON if the worker cannot work. An own interpreter instead of ``multiprocessing``: nothing is inherited from a
