@@ -331,8 +331,13 @@ def _matching(backbone: Backbone, maps: Sequence[_Run], pattern: str) -> dict[tu
     return found
 
 
+def starred(name: str) -> str:
+    """A module's name with ``*`` for the number of its layer: ``h.*.mlp.c_fc``."""
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", name)
+
+
 def _how_to_name(maps: Sequence[_Run]) -> str:
-    patterns = list(dict.fromkeys(re.sub(r"\d+", "*", run.name) for run in maps))
+    patterns = list(dict.fromkeys(starred(run.name) for run in maps))
     shown = ", ".join(patterns[:16]) + (", ..." if len(patterns) > 16 else "")
     return (
         "Name the map back to the hidden width by hand, with * for the layer's number: --site DOWN, or "

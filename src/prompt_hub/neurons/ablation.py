@@ -17,9 +17,9 @@ from prompt_hub.errors import UserError
 def held_neurons(sites: Sequence[FFNSite], chosen: Tensor, to: float | Tensor = 0.0) -> Iterator[None]:
     """Inside the block the ``chosen`` neurons have the value ``to`` at every position of every forward.
 
-    sites: one a layer. chosen: ``[L, F]`` bool. to: 0 masks them (as the paper's 2.0 code does), a number or
-    ``[L, F]`` induces them, such as the mean over a task's rows. What is held is what enters the map back to the
-    hidden width. Raises ``UserError`` for a mask of another shape.
+    sites: one a layer. chosen: ``[L, F]`` bool (layers, FFN width). to: 0 masks them (as the paper's 2.0 code
+    does), a number or ``[L, F]`` induces them, such as the mean over a task's rows. What is held is what
+    enters the map back to the hidden width. Raises ``UserError`` for a mask of another shape.
     """
     shape = (len(sites), sites[0].width)
     if tuple(chosen.shape) != shape or chosen.dtype != torch.bool:
@@ -30,7 +30,8 @@ def held_neurons(sites: Sequence[FFNSite], chosen: Tensor, to: float | Tensor = 
     values = to if isinstance(to, Tensor) else torch.full(shape, float(to))
     if tuple(values.shape) != shape or not values.isfinite().all():
         raise UserError(
-            f"The values to hold neurons at must be finite and of shape {list(shape)}, not {list(values.shape)}."
+            f"The values to hold neurons at must be finite and of shape {list(shape)}, not "
+            f"{list(values.shape)}{'' if values.isfinite().all() else ' with NaN or infinity'}."
         )
     handles: list[Any] = []
     try:

@@ -80,20 +80,20 @@ def predictivity(
     they take the mean. With more than two classes each stands against the rest and the best counts; the two
     recalls are averaged then, as if that subtask were balanced (theirs are, by leaving rows out).
 
-    positions: default every prompt position, and where the label is read for a causal LM, whose prompt
-    positions do not see the text. Raises ``UserError`` for a task without classes, or rows of one class only.
+    positions: default every prompt position, or where the label is read in a decoder, whose prompt positions
+    (if any) do not see the text. Raises ``UserError`` for a task without classes, or rows of one class only.
     """
     task, backbone = encoder.task, encoder.backbone
     if task.kind != "classification":
         raise UserError(f"Task {task.name!r} is a {task.kind}; predictivity needs a classification.")
-    if backbone.family == "causal_lm":
-        if positions == "prompt":
-            raise UserError(
-                f"Backbone {backbone.name} is causal: its prompt positions do not see the text, so nothing "
-                "there can predict a label. Use positions 'read'."
-            )
-        positions = positions or "read"
-    positions = positions or "prompt"
+    if backbone.family == "causal_lm" and positions == "prompt":
+        raise UserError(
+            f"Backbone {backbone.name} is causal: its prompt positions do not see the text, so nothing there "
+            "can predict a label. Use positions 'read'."
+        )
+    if positions is None:
+        in_decoder = backbone.family == "causal_lm" or (sites is not None and sites[0].stack == "decoder")
+        positions = "read" if in_decoder else "prompt"
     labels = torch.tensor([-1 if label is None else int(label) for label in test.labels()])
     found = sorted(set(labels.tolist()))
     if len(found) < 2 or found[0] < 0:

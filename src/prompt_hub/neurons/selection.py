@@ -54,7 +54,7 @@ def common(values: Tensor, others: Sequence[Tensor], ratio: float) -> Tensor:
 
 
 def specific(values: Tensor, others: Sequence[Tensor], ratio: float) -> Tensor:
-    """The neurons that are active here and under the fewest others, among equals those of the highest value."""
+    """The neurons active here and under the fewest others, among equals those of the highest value."""
     elsewhere = (torch.stack(_checked(values, others)) > 0).sum(0)
     return _first(_ranked((values > 0) * (len(others) + 1 - elsewhere), values.double()), values, ratio)
 
