@@ -173,3 +173,59 @@ def test_the_example_script_runs_as_printed(seed_world, home):
         printed = dict(row.split(" ", 1) for row in done.stdout.splitlines())
         assert set(printed) == {"train", "eval", "rotten_tomatoes"}
         assert json.loads(printed["train"])["metrics"] == json.loads(printed["eval"])["metrics"]
+
+
+@pytest.fixture(scope="module")
+def neuron_world(home, tmp_path_factory):
+    """A folder where prompts for two tasks were trained."""
+    folder = tmp_path_factory.mktemp("neurons")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMPT_HUB_DATA", str(home / "data"))
+        patch.setenv("PROMPT_HUB_BACKBONES", str(home / "models"))
+        patch.chdir(folder)
+        for seed, task in enumerate(("sst2", "rotten_tomatoes")):
+            PromptHub(args=small(seed=seed, learning_rate=0.3)).train_prompt("roberta-base", task)
+        yield folder
+
+
+def test_activated_neurons_before_and_after_the_activation_function(neuron_world):
+    args = small()
+    trainer = PromptHub(args=args)
+    before_relu, after_relu = trainer.activated_neuron(args.backbone, args.dataset)
+    assert before_relu.shape == after_relu.shape == (2, 64)
+    assert ((before_relu > 0) == (after_relu > 0)).all() and 0 < (after_relu > 0).float().mean() < 1
+
+
+def test_neuron_similarity_uses_both_names(neuron_world):
+    trainer = PromptHub(args=small())
+    cos_sim = trainer.neuron_similarity(backbone="roberta-base", task1="sst2", task2="rotten_tomatoes")
+    a, b = (trainer.activated_neuron("roberta-base", task)[1] > 0 for task in ("sst2", "rotten_tomatoes"))
+    assert cos_sim == pytest.approx(float((a & b).sum() / (a.sum() * b.sum()) ** 0.5))
+    assert 0 < cos_sim < 1
+    assert trainer.neuron_similarity('roberta-base', 'sst2', 'sst2') == pytest.approx(1)  # fmt: skip
+    with pytest.raises(UserError, match="task1 and task2"):
+        trainer.neuron_similarity("roberta-base", "sst2")
+
+
+def test_masking_activated_neurons_gives_the_scores_and_the_mask_and_leaves_no_trace(neuron_world):
+    args = small()
+    trainer = PromptHub(args=args)
+    plain = trainer.eval_prompt()
+    eval_metric, mask = trainer.mask_activated_neuron(args.backbone, args.dataset, ratio=0.2)
+    assert mask.shape == (2, 64) and int(mask.sum()) == round(0.2 * 128)
+    after = trainer.activated_neuron()[1]
+    assert after[mask].min() >= after[~mask].max()
+    assert 0 <= eval_metric["accuracy"] <= 1 and eval_metric["n"] == 24
+    assert {k: v for k, v in trainer.eval_prompt().items() if k != "seconds"} == {
+        k: v for k, v in plain.items() if k != "seconds"
+    }
+    with pytest.raises(UserError, match="above 0 and at most 1"):
+        trainer.mask_activated_neuron(args.backbone, args.dataset, ratio=2)
+
+
+def test_plot_neuron_saves_and_returns_a_figure_of_the_prompts_looked_at(neuron_world):
+    trainer = PromptHub(args=small())
+    trainer.neuron_similarity(backbone="roberta-base", task1="sst2", task2="rotten_tomatoes")
+    figure = trainer.plot_neuron()
+    assert (neuron_world / "outputs" / "roberta-base" / "neurons.png").stat().st_size > 5000
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["sst2", "rotten_tomatoes"]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.stored import evaluate_stored
+from prompt_hub.neurons import selection
+from prompt_hub.neurons.ablation import held_neurons
+from prompt_hub.neurons.capture import Activations, sites_for
+from prompt_hub.neurons.overlap import overlap, overlap_by_layer
+from prompt_hub.neurons.stored import capture_stored
 from prompt_hub.prompts.soft_prompt import SoftPrompt
+from prompt_hub.reports.neuron_figures import draw_neurons
 from prompt_hub.tasks import Split, Task, get_task, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import train_prompt
@@ -34,6 +43,7 @@ class PromptHub:
                 f"{', '.join(sorted(unused))}: not needed any more, metrics come from the task.", stacklevel=2
             )
         self._backbone: Backbone | None = None
+        self._looked_at: dict[tuple[str, str], None] = {}
 
     def train_prompt(self, model: str | None = None, task: str | None = None) -> dict[str, Any]:
         """Train a prompt, store it, and score it on the task's validation rows."""
@@ -97,6 +107,70 @@ class PromptHub:
         )
         left_out = {"removed_overlap": removed["validation"], "removed_train_overlap": removed["train"]}
         return _flat({**result.to_dict(), "source_task": source.name, **left_out})
+
+    # -- neurons ---------------------------------------------------------------------------------
+
+    def activated_neuron(self, model: str | None = None, task: str | None = None) -> tuple[Tensor, Tensor]:
+        """``[L, F]`` twice (layers, FFN width): neurons before and after the activation function.
+
+        Of the stored prompt alone, with the paper's dummy input, where the label is read; T5: the decoder's.
+        In gated models the second is what enters the map back to the hidden width.
+        """
+        found = self._neurons(model, task)
+        return found["before"], found["after"]
+
+    def neuron_similarity(
+        self, model: str | None = None, task1: str | None = None, task2: str | None = None, **names: str
+    ) -> float:
+        """ON of two tasks' stored prompts: the cosine of their maps of active neurons, 0 to 1.
+
+        The original's keyword ``backbone`` is taken too.
+        """
+        model = names.pop("backbone", model)
+        if names or task1 is None or task2 is None:
+            raise UserError(
+                "neuron_similarity takes backbone, task1 and task2, such as neuron_similarity("
+                "backbone='roberta-base', task1='sst2', task2='rotten_tomatoes')."
+            )
+        first, second = (self._neurons(model, task)["after"] for task in (task1, task2))
+        return overlap(first, second)
+
+    def mask_activated_neuron(
+        self, model: str | None = None, task: str | None = None, ratio: float = 0.2
+    ) -> tuple[dict[str, Any], Tensor]:
+        """The scores of the stored prompt while its top neurons are held at 0, and which they are.
+
+        ratio: share of all neurons, the highest values under the prompt. The mask is ``[L, F]`` bool, True
+        where masked. What the score means only controls tell: ``prompt-hub neurons mask``.
+        """
+        mask = selection.top(self._neurons(model, task)["after"], ratio)
+        with held_neurons(sites_for(self.backbone(model)), mask):
+            return self.eval_prompt(model, task), mask
+
+    def plot_neuron(
+        self, model: str | None = None, tasks: Sequence[str] | None = None, path: str | Path | None = None
+    ) -> Any:
+        """A figure of stored prompts' neurons, layers by neurons, with ON by layer; saved and returned.
+
+        tasks: default those whose neurons this object has looked at, else ``args.dataset``. path: default
+        ``neurons.png`` in the backbone's folder below ``output_dir``.
+        """
+        name = model or self.args.backbone
+        seen = [task for backbone, task in self._looked_at if backbone == name]
+        chosen = tasks or seen or [self.args.dataset]
+        arrays = {self.task(task).name: self._neurons(model, task)["after"] for task in chosen}
+        first, *rest = arrays
+        overlaps = {task: overlap_by_layer(arrays[first], arrays[task]) for task in rest}
+        place = Path(path) if path is not None else self.folder(name, "neurons.png")
+        return draw_neurons(arrays, overlaps, place)
+
+    def _neurons(self, model: str | None, task: str | None) -> Activations:
+        prompt, name = self.prompt(model, task), model or self.args.backbone
+        found, messages = capture_stored(self.backbone(model), prompt, layout=self.args.layout)
+        for message in messages:
+            warnings.warn(message, stacklevel=3)
+        self._looked_at[(name, self.task(task).name)] = None
+        return found
 
     # -- where things are ------------------------------------------------------------------------
 

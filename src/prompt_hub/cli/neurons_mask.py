@@ -15,7 +15,7 @@ from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
-    from prompt_hub.neurons.masking import MaskingStudy, Target
+    from prompt_hub.neurons.masking import Target
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.tasks import Task
 
@@ -96,7 +96,7 @@ def mask(
     from prompt_hub.neurons.masking import MaskingStudy
     from prompt_hub.neurons.over_rows import capture_rows
     from prompt_hub.reports.neuron_figures import draw_masking
-    from prompt_hub.runs.records import Record
+    from prompt_hub.runs.records import Record, check_record_path
 
     set_quiet(quiet)
     if limit_eval is not None and limit_eval < 1:
@@ -117,7 +117,9 @@ def mask(
         targets.append(_target(own, second, soft, chosen, None, data_dir, split, limit_eval, seed))
     _check_names(targets)
     folder = output if output is not None else Path("runs") / "neurons" / soft.hash
-    o.check_folder(folder, resume=True)
+    if folder.is_file():
+        raise UserError(f"--output {folder} is a file. Name a folder.")
+    check_record_path(folder / "mask.json")
     model = o.backbone_of(soft, backbone, revision, device, dtype)
     layers = sites_for(model, "read", stack, site)
     values = n.capture_all(model, [soft, *n.load_all(others)], layers, "read", value, layout, force)
@@ -148,7 +150,7 @@ def mask(
     result = study.summary(study.results(folder))
     record.finish(folder / "mask.json", result)
     draw_masking(result, folder / "mask.png")
-    _show(result, study)
+    _show(result)
     say(f"Record and figure: {folder / 'mask.json'}, {folder / 'mask.png'}.")
     if as_json:
         print_json({**record.settings, **result, "path": str(folder / "mask.json")})
@@ -199,22 +201,22 @@ def _check_names(targets: Sequence[Target]) -> None:
         raise UserError(f"{twice!r} is named twice among --task, --on-task and --on-prompt. Name it once.")
 
 
-def _show(result: dict[str, Any], study: MaskingStudy) -> None:
-    body: list[list[Any]] = []
-    for target in study.targets:
-        unmasked = next(cell for cell in result["cells"] if cell["target"] == target.name)
+def _show(result: dict[str, Any]) -> None:
+    """A table a target."""
+    share = result["active"] / result["neurons"]
+    say(f"{result['active']} of {result['neurons']} neurons are active under the prompt alone ({share:.1%}).")
+    for target in result["targets"]:
+        unmasked = next(cell for cell in result["cells"] if cell["target"] == target)
         low, high = unmasked["ci95"]
-        body.append([target.name, "none", "", f"{unmasked['score']:.3f}", f"{low:.3f} to {high:.3f}", "", ""])
+        body: list[list[Any]] = [["none", "", f"{unmasked['score']:.3f}", f"{low:.3f} to {high:.3f}", "", ""]]
         for group in result["summary"]:
-            if group["target"] == target.name:
+            if group["target"] == target:
                 low, high = group["interval"]
                 body.append([
-                    target.name, group["choice"], f"{group['ratio']:.0%}", f"{group['mean']:.3f}",
+                    group["choice"], f"{group['ratio']:.3g}", f"{group['mean']:.3f}",
                     f"{low:.3f} to {high:.3f}", len(group["scores"]), f"{group['active']:.0f}",
                 ])  # fmt: skip
-        for message in unmasked.get("warnings", []):
-            warn(f"{target.name}: {message}")
-    share = result["active"] / result["neurons"]
-    title = f"{result['active']} of {result['neurons']} neurons are active under the prompt ({share:.1%})"
-    columns = ["task", "held", "share", "score", "95% interval", "draws", "active among them"]
-    print_table(title, columns, body)
+        columns = ["held", "share", unmasked["metric"], "95% interval", "draws", "active"]
+        print_table(f"{target} ({unmasked['relation']}, n = {unmasked['n']})", columns, body)
+        for message in unmasked["warnings"]:
+            warn(f"{target}: {message}")
