@@ -123,7 +123,12 @@ def validate(
 
 
 def agreement(
-    predicted: pd.DataFrame, scores: pd.DataFrame, *, draws: int = DRAWS, seed: int = 0
+    predicted: pd.DataFrame,
+    scores: pd.DataFrame,
+    *,
+    protocols: Sequence[str] = PROTOCOLS,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How well ``predicted`` (larger: more transfer) ranks measured ``scores``, both ``[targets, sources]``.
 
@@ -135,7 +140,7 @@ def agreement(
     pairs = pair_up(predicted, scores)
     counts = _task_counts(len(pairs.tasks), draws, seed)
     rows = []
-    for protocol in PROTOCOLS:
+    for protocol in protocols:
         for with_self in (True, False):
             found = _correlation(pairs, protocol, with_self, counts)
             rows.append({"statistic": "spearman", "protocol": protocol, "with_self": with_self, **found})

@@ -26,15 +26,7 @@ def check_fits(
             f"{both} A prompt of width {hidden} cannot enter a model of width {identity.hidden}. Use the "
             "prompt's own backbone, or a projector to bring it into the other space."
         )
-    problems, warnings = _backbone(metadata, identity)
-    if metadata.family and metadata.family != identity.family:
-        problems.insert(0, f"families differ: prompt {metadata.family}, backbone {identity.family}")
-    if layout is not None and metadata.layout is None:
-        warnings.append(f"The prompt does not say which layout it was trained with; {layout!r} is used.")
-    elif layout is not None and layout != metadata.layout:
-        problems.append(
-            f"layouts differ: the prompt was trained with {metadata.layout!r}, asked is {layout!r}"
-        )
+    problems, warnings = misfits(metadata, hidden, identity, layout)
     if not problems:
         return warnings
     if force:
@@ -43,6 +35,42 @@ def check_fits(
         f"{both} They do not fit: {'; '.join(problems)}. Use the prompt's own backbone and layout, or pass "
         "force to try it anyway."
     )
+
+
+def misfits(
+    metadata: PromptMetadata, hidden: int, identity: BackboneIdentity, layout: str | None
+) -> tuple[list[str], list[str]]:
+    """What speaks against using the prompt, and warnings about what is not known; never raises."""
+    problems, warnings = _backbone(metadata, identity)
+    if metadata.family and metadata.family != identity.family:
+        problems.insert(0, f"families differ: prompt {metadata.family}, backbone {identity.family}")
+    if hidden != identity.hidden:
+        problems.insert(0, f"widths differ: prompt {hidden}, backbone {identity.hidden}")
+    if layout is not None and metadata.layout is None:
+        warnings.append(f"The prompt does not say which layout it was trained with; {layout!r} is used.")
+    elif layout is not None and layout != metadata.layout:
+        problems.append(
+            f"layouts differ: the prompt was trained with {metadata.layout!r}, asked is {layout!r}"
+        )
+    return problems, warnings
+
+
+def differences(first: PromptMetadata, second: PromptMetadata) -> list[str]:
+    """What makes the numbers of two prompts incomparable, as far as both say it: another space or layout."""
+    found = []
+    hashes = [metadata.backbone.get("embedding_hash") for metadata in (first, second)]
+    names = [metadata.backbone_name for metadata in (first, second)]
+    if first.hidden != second.hidden:
+        found.append(f"widths differ: {first.hidden} and {second.hidden}")
+    if first.family and second.family and first.family != second.family:
+        found.append(f"families differ: {first.family} and {second.family}")
+    if all(hashes) and hashes[0] != hashes[1]:
+        found.append(f"backbones differ: {names[0]!r} and {names[1]!r} have other input embeddings")
+    elif not all(hashes) and names[0] and names[1] and _last_part(names[0]) != _last_part(names[1]):
+        found.append(f"backbones differ: {names[0]!r} and {names[1]!r}")
+    if first.layout and second.layout and first.layout != second.layout:
+        found.append(f"layouts differ: {first.layout!r} and {second.layout!r}")
+    return found
 
 
 def _backbone(metadata: PromptMetadata, identity: BackboneIdentity) -> tuple[list[str], list[str]]:
