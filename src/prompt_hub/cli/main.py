@@ -17,6 +17,7 @@ from prompt_hub.cli import (
     predict,
     prompts,
     quickstart,
+    rank,
     tasks,
     train,
     warm_start,
@@ -34,6 +35,7 @@ app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("warm-start")(warm_start.warm_start)
+app.command("rank")(rank.rank)
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(matrix.app, name="matrix")
 app.add_typer(tasks.app, name="tasks")

@@ -65,8 +65,8 @@ class Candidates:
         foreign = [each for each in self.left_out if each.foreign]
         if foreign:
             raise UserError(
-                f"{len(foreign)} prompt(s) in {self.place} do not fit. {self._reasons(foreign)} Remove them, or "
-                "leave --strict out to rank the others."
+                f"{len(foreign)} prompt(s) in {self.place} do not fit. {self._reasons(foreign)} Remove them, "
+                "or leave --strict out to rank the others."
             )
 
     @staticmethod

@@ -96,8 +96,9 @@ def draw_sample(load: Loader, size: int, candidates: Candidates, seed: int) -> S
     chosen = sorted(random.Random(seed).sample(free, min(size, len(free))))
     if len(chosen) < LEAST_ROWS:
         raise UserError(
-            f"Only {len(chosen)} rows of {rows.source} are left after {int(known.sum())} that a candidate was "
-            f"trained on; at least {LEAST_ROWS} are needed. Rank by an indicator, or leave such prompts out."
+            f"Only {len(chosen)} rows of {rows.source} are left after {int(known.sum())} that a candidate "
+            f"was trained on; at least {LEAST_ROWS} are needed. Rank by an indicator, or leave such prompts "
+            "out."
         )
     candidates.warnings += [
         f"{each.name} does not say which rows it was trained on; overlap was not checked."

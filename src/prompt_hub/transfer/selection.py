@@ -11,7 +11,6 @@ import pandas as pd
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.encoding.layouts import layout_for
 from prompt_hub.errors import UserError, unknown_name
-from prompt_hub.evaluation.cross_task import alike
 from prompt_hub.indicators.base import Context, Indicator, Needs, Target
 from prompt_hub.indicators.registry import INDICATORS, get_indicator
 from prompt_hub.prompts.collection import Collection, load_prompts
@@ -28,7 +27,7 @@ SAMPLE_ROWS = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """limit: labelled rows of the target that are looked at. layout: of the candidates; None: the family's."""
+    """limit: labelled rows of the target to look at. layout: of the candidates; None: the family's."""
 
     limit: int = SAMPLE_ROWS
     layout: str | None = None
@@ -65,7 +64,7 @@ def rank(
     indicator). By score also low and high (95%), n, first (share of the bootstrap samples in which it is the
     best), and gain, gain_low, gain_high: over the backbone without a prompt, row by row. ``attrs``: by,
     target, metric, n, floors, expected (``scores.expected_score``), removed_overlap, trust
-    (``trust.Trust`` as a dictionary), left_out (name, reason), warnings; None or empty where it does not apply.
+    (``trust.Trust`` as a dictionary), left_out (name, reason), warnings; None or empty where there is none.
     """
     target = get_task(task) if isinstance(task, str) else task
     settings = Settings(limit, layout, strict, batch_size, seed)
@@ -76,11 +75,22 @@ def rank(
     known = SoftPrompt.from_pretrained(reference) if isinstance(reference, (str, Path)) else reference
     if indicator is None:
         table = _by_score(target, collection, _loaded(backbone, collection), load, settings)
-        if measured is not None:
-            table.attrs["trust"] = trust_scores(measured, table.attrs["n"], target.name, seed).to_dict()
-        return table
-    model = _loaded(backbone, collection) if Needs.BACKBONE in indicator.needs else None
-    return _by_indicator(indicator, target, collection, known, model, load, measured, settings)
+    else:
+        model = _loaded(backbone, collection) if Needs.BACKBONE in indicator.needs else None
+        table = _by_indicator(indicator, target, collection, known, model, load, settings)
+    if measured is not None:
+        try:
+            found = (
+                trust_scores(measured, table.attrs["n"], target.name, seed)
+                if indicator is None
+                else trust_indicator(
+                    indicator, _belonging(collection, table), measured, target.name, Context(model), seed
+                )
+            )
+            table.attrs["trust"] = found.to_dict()
+        except UserError as error:
+            table.attrs["warnings"].append(f"The ranking was not held against the matrix: {error}")
+    return table
 
 
 def check_way(by: str, limit: int = SAMPLE_ROWS) -> Indicator | None:
@@ -141,7 +151,6 @@ def _by_indicator(
     reference: SoftPrompt | None,
     backbone: Backbone | None,
     load: Loader,
-    measured: pd.DataFrame | None,
     settings: Settings,
 ) -> pd.DataFrame:
     checks = []
@@ -169,17 +178,6 @@ def _by_indicator(
     order = indicator.predicted(values).sort_values(ascending=False, kind="stable").index
     by_name = {each.name: each for each in candidates.found}
     rows = [{**_described(by_name[name], target), "value": float(values[name])} for name in order]
-    trust = None
-    if measured is not None:
-        if Needs.TARGET_ROWS in indicator.needs:
-            candidates.warnings.append(
-                f"{indicator.name} needs rows of each target, so it was not held against the matrix."
-            )
-        else:
-            fitting = {name: each for name, each in collection.prompts.items() if not check(each)[0]}
-            trust = trust_indicator(
-                indicator, fitting, measured, target.name, context, settings.seed
-            ).to_dict()
     return _table(
         rows,
         indicator.name,
@@ -187,8 +185,13 @@ def _by_indicator(
         candidates,
         n=len(sample.rows) if sample else None,
         removed_overlap=sample.removed if sample else 0,
-        trust=trust,
     )
+
+
+def _belonging(collection: Collection, table: pd.DataFrame) -> dict[str, SoftPrompt]:
+    """The candidates and the prompts of the target's own task: all that do not differ from each other."""
+    foreign = {each["name"] for each in table.attrs["left_out"] if each["foreign"]}
+    return {name: prompt for name, prompt in collection.prompts.items() if name not in foreign}
 
 
 def _described(candidate: of.Candidate, target: Task) -> dict[str, Any]:
@@ -197,7 +200,7 @@ def _described(candidate: of.Candidate, target: Task) -> dict[str, Any]:
         "prompt": candidate.name,
         "task": candidate.task,
         "task_type": kind,
-        "same_type": None if kind is None else alike(kind, target.type),
+        "same_type": None if kind is None else kind == target.type,
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prompt_hub.errors import UserError
-from prompt_hub.indicators.base import Context, Indicator
+from prompt_hub.indicators.base import Context, Indicator, Needs
 from prompt_hub.indicators.compare import by_task, matrix_of, task_names
 from prompt_hub.indicators.measured import task_of
 from prompt_hub.indicators.regret import regret_at
@@ -62,7 +62,12 @@ def trust_indicator(
     context: Context | None = None,
     seed: int = 0,
 ) -> Trust:
-    """Of an indicator, from the prompts whose tasks were measured; ``target`` itself is left out."""
+    """Of an indicator, from the prompts whose tasks were measured; ``target`` itself is left out.
+
+    ``UserError`` for one that needs rows of every target, and for prompts of other tasks than the scores'.
+    """
+    if Needs.TARGET_ROWS in indicator.needs:
+        raise UserError(f"indicator {indicator.name!r} needs labelled rows of each of its targets.")
     tasks = task_names(prompts)
     values = by_task(matrix_of(indicator, prompts, context or Context()), tasks)
     return trust(indicator.predicted(values), _without(scores, target), seed)
@@ -136,10 +141,12 @@ def _without(scores: pd.DataFrame, target: str) -> pd.DataFrame:
 def _mean(found: list[Trust]) -> Trust:
     """Of simulations: the mean of every number, intervals included."""
     table = pd.json_normalize([each.to_dict() for each in found]).astype(float)
-    means = {name: None if np.isnan(value) else float(value) for name, value in table.mean().items()}
-    figures = {
+    means: dict[str, Any] = {
+        name: None if np.isnan(value) else float(value) for name, value in table.mean().items()
+    }
+    figures: dict[str, Any] = {
         name: Figure(**{part: means[f"{name}.{part}"] for part in ("value", "low", "high", "chance")})
         for name in ("spearman", "regret_1", "regret_3")
     }
-    shares = {name: means[name] for name in ("picked", "best", "by_lot")}
+    shares: dict[str, Any] = {name: means[name] for name in ("picked", "best", "by_lot")}
     return Trust(**figures, **shares, targets=found[0].targets, pairs=found[0].pairs, simulated=True)
