@@ -144,10 +144,11 @@ def _print_scores(table: pd.DataFrame) -> None:
     if about["removed_overlap"]:
         say(f"{about['removed_overlap']} rows were left out because a candidate was trained on their text.")
     first = table.iloc[0]
-    say(
-        f"Picking the first is expected to give {about['expected']:.3f} on other rows (bootstrap: picked on "
-        f"some rows, scored on others); {first['value']:.3f} is that of the luckiest of {len(table)}."
-    )
+    if len(table) > 1:
+        say(
+            f"Picking the first is expected to give {about['expected']:.3f} on other rows (picked on a part of "
+            f"these rows, scored on the rest); its own score is that of the luckiest of {len(table)}."
+        )
     if first["gain_low"] <= 0:
         warn("The first is not surely (95%) better than the backbone without a prompt.")
 
