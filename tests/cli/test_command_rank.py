@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-import shutil
+from dataclasses import replace
 
 import pytest
 from command import refuses, succeeds
 
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+
 
 @pytest.fixture(scope="module")
 def prompts(trained, tmp_path_factory):
-    """Two prompts of one backbone (one of them stored as of other tasks) and one of another backbone."""
+    """Two prompts of one backbone, said to be of tasks of their own, and one of another backbone."""
     folder = tmp_path_factory.mktemp("sources")
-    for name, kind in (("one", "bert"), ("two", "bert"), ("foreign", "gpt2")):
-        shutil.copytree(trained(kind), folder / name)
-        described = folder / name / "prompt_hub.json"
-        stored = json.loads(described.read_text())
-        described.write_text(json.dumps({**stored, "task": f"task-{name}"}))
+    for factor, name, kind in ((1, "one", "bert"), (-1, "two", "bert"), (1, "foreign", "gpt2")):
+        stored = SoftPrompt.from_pretrained(trained(kind))
+        described = replace(stored.metadata, task=f"task-{name}")
+        SoftPrompt(factor * stored.embeddings, described, stored.train_rows).save_pretrained(folder / name)
     return folder
 
 
@@ -31,7 +32,7 @@ def line(prompts, files, own_columns, tiny_folder):
 
 def test_the_json_holds_candidates_floors_and_what_was_left_out(line):
     out = succeeds(*line, "--limit", "12", "--json")
-    assert [each["prompt"] for each in out.json["candidates"]] == ["one", "two"]
+    assert {each["prompt"] for each in out.json["candidates"]} == {"one", "two"}
     assert {each["n"] for each in out.json["candidates"]} == {12}
     assert set(out.json["floors"]) == {"majority", "no_prompt", "random_prompt"}
     assert out.json["left_out"][0]["name"] == "foreign" and "Left out: foreign" in out.words
@@ -54,7 +55,7 @@ def test_by_an_indicator_no_rows_are_needed(prompts):
 
 def test_with_a_matrix_the_trust_is_printed(line, tmp_path):
     matrix = tmp_path / "matrix.csv"
-    matrix.write_text(",a,b,c,d\na,90,60,70,50\nb,55,80,75,62\nc,64,66,85,71\nd,50,71,61,88\n")
+    matrix.write_text(",a,b,c,d,e\na,90,60,70,50,55\nb,55,80,75,62,51\nc,64,66,85,71,70\nd,50,71,61,88,64\n")
     out = succeeds(*line, "--matrix", matrix)
     assert "How far to trust score, from 4 other targets" in out.words and "simulated" in out.words
     assert "score lost by taking the best of the first three" in out.words

@@ -154,7 +154,7 @@ def test_without_a_reference_the_message_says_how_to_get_one(folder):
 
 def test_the_reference_is_no_candidate_though_it_lies_in_the_folder(folder, roberta):
     table = ranked(folder, by="c_avg", reference=folder / "p2")
-    assert "p2" not in set(table["prompt"]) and len(table) == 3
+    assert "p2" not in set(table["prompt"]) and reasons(table) == {"p2": "it is the reference"}
 
 
 def test_a_prompt_of_another_length_is_left_out_only_where_the_indicator_needs_the_same(roberta, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -146,8 +147,8 @@ def _print_scores(table: pd.DataFrame) -> None:
     first = table.iloc[0]
     if len(table) > 1:
         say(
-            f"Picking the first is expected to give {about['expected']:.3f} on other rows (picked on a part of "
-            f"these rows, scored on the rest); its own score is that of the luckiest of {len(table)}."
+            f"Picking the first is expected to give {about['expected']:.3f} on other rows (picked on a part "
+            f"of these, scored on the rest); the score above is that of the luckiest of {len(table)}."
         )
     if first["gain_low"] <= 0:
         warn("The first is not surely (95%) better than the backbone without a prompt.")
@@ -169,17 +170,19 @@ def _print_values(table: pd.DataFrame) -> None:
 
 
 def _print_trust(trust: dict[str, Any], by: str, matrix: Path | None) -> None:
-    def figure(name: str, form: str, factor: float = 1) -> str:
-        value, low, high, chance = (
-            format(factor * trust[name][part], form) for part in ("value", "low", "high", "chance")
-        )
-        return f"{value} ({low} to {high}), by lot {chance}"
+    def line(what: str, name: str, form: str, factor: float = 1) -> None:
+        figure = trust[name]
+        if not math.isnan(figure["value"]):
+            value, low, high, chance = (
+                format(factor * figure[part], form) for part in ("value", "low", "high", "chance")
+            )
+            say(f"- {what}: {value} ({low} to {high}), by lot {chance}")
 
     how = " (simulated: scores drawn anew from so many rows)" if trust["simulated"] else ""
     say(f"How far to trust {by}, from {trust['targets']} other targets in {matrix}{how}:")
-    say(f"- rank correlation x 100: {figure('spearman', '.1f', 100)}")
-    say(f"- score lost by taking the first: {figure('regret_1', '.3g')}")
-    say(f"- score lost by taking the best of the first three: {figure('regret_3', '.3g')}")
+    line("rank correlation x 100", "spearman", ".1f", 100)
+    line("score lost by taking the first", "regret_1", ".3g")
+    line("score lost by taking the best of the first three", "regret_3", ".3g")
     if trust["picked"] is not None:
         say(
             f"- the first reached {trust['picked']:.0%} of the target's own prompt there, the best source "

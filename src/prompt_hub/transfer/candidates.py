@@ -84,8 +84,10 @@ def gather(
     without: hashes of prompts that are no candidates (the reference). strict: ``UserError`` where a prompt
     is damaged or fails the check.
     """
-    named = {name: prompt for name, prompt in collection.prompts.items() if prompt.hash not in set(without)}
-    candidates = Candidates(collection.place, [Candidate(*item) for item in sorted(named.items())])
+    known = set(without)
+    candidates = Candidates(
+        collection.place, [Candidate(*item) for item in sorted(collection.prompts.items())]
+    )
     candidates.left_out = [LeftOut(name, why, True) for name, why in collection.damaged.items()]
     misfit = {}
     for each in candidates.found:
@@ -98,8 +100,13 @@ def gather(
         candidates.left_out += [LeftOut(name, why, True) for name, why in misfit.items()]
         candidates.check_strict()
     candidates.leave_out(misfit, foreign=True)
-    own = {each.name: "it is the target's own" for each in candidates.found if each.task == task_of(target)}
-    candidates.leave_out(own)
+    candidates.leave_out(
+        {
+            each.name: "it is the reference" if each.prompt.hash in known else "it is the target's own"
+            for each in candidates.found
+            if each.prompt.hash in known or each.task == task_of(target)
+        }
+    )
     return candidates
 
 

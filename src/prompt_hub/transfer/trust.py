@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ _SIMULATIONS = 50
 
 @dataclass(frozen=True)
 class Figure:
-    """With its 95% interval over tasks. chance: what a pick by lot gets."""
+    """With its 95% interval over tasks; NaN where there is none. chance: what a pick by lot gets."""
 
     value: float
     low: float
@@ -140,13 +140,12 @@ def _without(scores: pd.DataFrame, target: str) -> pd.DataFrame:
 
 def _mean(found: list[Trust]) -> Trust:
     """Of simulations: the mean of every number, intervals included."""
-    table = pd.json_normalize([each.to_dict() for each in found]).astype(float)
-    means: dict[str, Any] = {
-        name: None if np.isnan(value) else float(value) for name, value in table.mean().items()
-    }
+    means = pd.json_normalize([each.to_dict() for each in found]).astype(float).mean()
     figures: dict[str, Any] = {
-        name: Figure(**{part: means[f"{name}.{part}"] for part in ("value", "low", "high", "chance")})
+        name: Figure(*(float(means[f"{name}.{part.name}"]) for part in fields(Figure)))
         for name in ("spearman", "regret_1", "regret_3")
     }
-    shares: dict[str, Any] = {name: means[name] for name in ("picked", "best", "by_lot")}
+    shares: dict[str, Any] = {
+        name: None if np.isnan(means[name]) else float(means[name]) for name in ("picked", "best", "by_lot")
+    }
     return Trust(**figures, **shares, targets=found[0].targets, pairs=found[0].pairs, simulated=True)
