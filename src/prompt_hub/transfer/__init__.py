@@ -6,20 +6,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prompt_hub.transfer.ensemble import evaluate_ensemble
     from prompt_hub.transfer.matrix import run_matrix
+    from prompt_hub.transfer.selection import rank
     from prompt_hub.transfer.summaries import best_sources, summary
     from prompt_hub.transfer.table import load_table
     from prompt_hub.transfer.warm_start_table import warm_start
 
 _WHERE = {
     "best_sources": "prompt_hub.transfer.summaries",
+    "evaluate_ensemble": "prompt_hub.transfer.ensemble",
     "load_table": "prompt_hub.transfer.table",
+    "rank": "prompt_hub.transfer.selection",
     "run_matrix": "prompt_hub.transfer.matrix",
     "summary": "prompt_hub.transfer.summaries",
     "warm_start": "prompt_hub.transfer.warm_start_table",
 }
 
-__all__ = ["best_sources", "load_table", "run_matrix", "summary", "warm_start"]
+__all__ = [
+    "best_sources",
+    "evaluate_ensemble",
+    "load_table",
+    "rank",
+    "run_matrix",
+    "summary",
+    "warm_start",
+]
 
 
 def __getattr__(name: str) -> Any:
