@@ -24,6 +24,7 @@ from prompt_hub.reports.neuron_figures import draw_neurons
 from prompt_hub.tasks import Split, Task, get_task, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import train_prompt
+from prompt_hub.transfer.auto_start import with_start
 from prompt_hub.transfer.starts import Source
 from prompt_hub.transfer.warm_starts import train_from
 
@@ -48,14 +49,10 @@ class PromptHub:
     def train_prompt(self, model: str | None = None, task: str | None = None) -> dict[str, Any]:
         """Train a prompt, store it, and score it on the task's validation rows."""
         backbone, target = self.backbone(model), self.task(task)
-        result = train_prompt(
-            backbone,
-            target,
-            self._split(target, "train"),
-            copy.copy(self.args),
-            self.folder(backbone.name, target.name),
-            validation=self._split(target, "validation"),
-        )
+        rows, folder = self._split(target, "train"), self.folder(backbone.name, target.name)
+        args, start = with_start(copy.copy(self.args), backbone, target, rows, folder)
+        validation = self._split(target, "validation")
+        result = train_prompt(backbone, target, rows, args, folder, validation=validation, start=start)
         return _flat(result.to_dict())
 
     def eval_prompt(self, model: str | None = None, task: str | None = None) -> dict[str, Any]:

@@ -82,3 +82,27 @@ def test_what_cannot_be_done_is_refused(line, more, says):
 
 def test_a_folder_that_is_not_there_is_refused(line, tmp_path):
     refuses("rank", "--prompts", tmp_path / "no", "--task", "sst2", says=("There is nothing at",))
+
+
+def test_training_can_start_from_the_best_of_a_folder(
+    prompts, files, own_columns, short, tiny_folder, tmp_path
+):
+    line = (
+        "train", "--backbone", tiny_folder("bert"), "--train", files.other, *own_columns, *short,
+        "--init", f"auto:{prompts}", "--output", tmp_path / "run",
+    )  # fmt: skip
+    out = succeeds(*line, "--json")
+    assert out.json["start"]["place"] in {str(prompts / "one"), str(prompts / "two")}
+    assert "Starts from" in out.words and "foreign" in out.json["start"]["left_out"]
+    assert succeeds(*line, "--resume", "--json").json["prompt_hash"] == out.json["prompt_hash"]
+
+
+@pytest.mark.parametrize(
+    ("init", "says"),
+    [("auto", "Write it as auto:FOLDER"), ("auto:nowhere", "there is no folder nowhere")],
+)
+def test_an_auto_start_needs_a_folder(files, own_columns, tiny_folder, tmp_path, init, says):
+    refuses(
+        "train", "--backbone", tiny_folder("bert"), "--train", files.other, *own_columns, "--init", init,
+        "--output", tmp_path / "run", says=(says,),
+    )  # fmt: skip

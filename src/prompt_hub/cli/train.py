@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +30,13 @@ def train(
     data_dir: o.DataDirOption = None,
     output: Annotated[Path | None, typer.Option(help="Prompt folder; default runs/<task>.")] = None,
     prompt_len: t.PromptLenOption = 20,
-    init: t.InitOption = None,
+    init: Annotated[
+        str | None,
+        typer.Option(
+            help="text[:WORDS], vocab, label-words, random, prompt:PATH, auto:FOLDER (its best prompt); "
+            "default: the family's."
+        ),
+    ] = None,
     max_steps: t.MaxStepsOption = None,
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
@@ -82,6 +89,10 @@ def train(
     # Of several processes the first one checks: it is also the one that begins to fill the folder.
     if os.environ.get("RANK", "0") == "0":
         o.check_folder(folder, resume, overwrite)
+    if init is not None:
+        from prompt_hub.transfer.auto_start import auto_folder
+
+        auto_folder(init)
     train_rows = o.rows_from_options(chosen, "train", train_file, data_dir, limit_train, seed)
     validation = None
     if eval_file is not None or train_file is None:
@@ -89,6 +100,7 @@ def train(
 
     from prompt_hub.backbones import load_backbone
     from prompt_hub.training.run import train_prompt
+    from prompt_hub.transfer.auto_start import with_start
 
     args = t.training_arguments(
         folder,
@@ -115,14 +127,19 @@ def train(
     model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
     chosen = o.with_template(chosen, template, model.family)
     try:
-        result = train_prompt(model, chosen, train_rows, args, folder, validation=validation, resume=resume)
+        args, start = with_start(args, model, chosen, train_rows, folder, resume)
+        if start is not None:
+            _print_start(start)
+        result = train_prompt(
+            model, chosen, train_rows, args, folder, validation=validation, resume=resume, start=start
+        )
     finally:
         # A process that ends with its group still open may abort.
         if args.world_size > 1:
             args.distributed_state.destroy_process_group()
     if args.process_index != 0:
         return
-    data = result.to_dict()
+    data = {**result.to_dict(), **({"start": start} if start else {})}
     if result.evaluation is not None:
         print_evaluation(data)
     else:
@@ -133,3 +150,14 @@ def train(
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
     if as_json:
         print_json(data)
+
+
+def _print_start(start: Mapping[str, Any]) -> None:
+    low, high = start["ci95"]
+    say(
+        f"Starts from {start['place']} (task {start['task']}): the best of {start['candidates']} by "
+        f"{start['metric']} without training, {start['score']:.3f} ({low:.3f} to {high:.3f}; "
+        f"n = {start['n']})."
+    )
+    if start["gain_ci95"][0] <= 0:
+        warn("It is not surely (95%) better than the backbone without a prompt.")

@@ -20,6 +20,11 @@ class Collection:
     prompts: dict[str, SoftPrompt]
     damaged: dict[str, str] = field(default_factory=dict)
 
+    def location(self, name: str) -> Path:
+        """Where a prompt of a folder lies by itself."""
+        inside = self.place / name
+        return inside if inside.exists() else self.place
+
 
 def load_prompts(
     place: str | os.PathLike[str], *, family: str | None = None, layout: str | None = None

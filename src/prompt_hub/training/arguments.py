@@ -48,7 +48,9 @@ class PromptTrainingArguments(TrainingArguments):
     prompt_len: int = field(default=100, metadata={"help": "Rows of the soft prompt."})
     init: str | None = field(
         default=None,
-        metadata={"help": "text[:WORDS], vocab, label-words, random or prompt:PATH; default: by family."},
+        metadata={
+            "help": "text[:WORDS], vocab, label-words, random, prompt:PATH, auto:FOLDER; default: by family."
+        },
     )
     layout: str | None = field(default=None, metadata={"help": "Layout name; default: the family's."})
     limit_train: int | None = field(default=None, metadata={"help": "Use at most so many training rows."})

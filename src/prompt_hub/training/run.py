@@ -83,20 +83,22 @@ def train_prompt(
     resume: bool = False,
     floors: Sequence[str] = FLOORS,
     callbacks: Sequence[TrainerCallback] = (),
+    start: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Train a prompt, store it in ``folder`` and score it once on ``validation``.
 
     A tenth of ``train`` (at most ``args.hold_out`` rows) chooses the checkpoint; ``validation`` is only
     reported. The run's checkpoints lie in ``folder/checkpoints``. resume: go on from the last complete
     checkpoint of the same settings (``OtherSettings`` if they are others); a finished run is returned as it
-    is stored. Without it the folder's earlier run is replaced.
+    is stored. Without it the folder's earlier run is replaced. start: how the initial prompt was chosen, if
+    it was; goes into the record.
     """
     started = time.perf_counter()
     args = with_presets(args, backbone)
     rate = args.learning_rate
     assert rate is not None
     encoder = Encoder(backbone, task, args.prompt_len, args.layout)
-    settings = run_settings(args, encoder, train)
+    settings = {**run_settings(args, encoder, train), **({"start": start} if start else {})}
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
     checkpoint = None
     if resume:
@@ -311,6 +313,8 @@ def _prompt(
     if name == "prompt" and argument:
         source = SoftPrompt.from_pretrained(argument)
         parent = {"relation": "warm-start", "hash": source.hash, "task": source.metadata.task}
+        if "start" in settings:
+            parent["chosen_by"] = settings["start"]["by"]
         if source.train_rows is not None:
             # What the source has seen, its successor has seen.
             rows = torch.cat([rows, source.train_rows]).unique()
