@@ -104,7 +104,7 @@ def validate(
     prompts: PromptsOption,
     scores: Annotated[
         Path,
-        typer.Option(help="Measured transfer: a CSV with targets in rows, or with target, source, score."),
+        typer.Option(help="Measured transfer: a CSV with targets in rows, or a folder of prompt-hub matrix."),
     ],
     by: ByOption = None,
     rows: RowsOption = "live",
@@ -124,13 +124,14 @@ def validate(
 
       prompt-hub indicators validate --prompts prompts.npz --scores zero_shot.csv
     """
-    from prompt_hub.indicators import Context, read_scores
+    from prompt_hub.indicators import Context
     from prompt_hub.indicators import validate as run
+    from prompt_hub.transfer.measured import measured_scores
 
     set_quiet(quiet)
     chosen = _prompts(prompts, without, family, layout)
     context = Context(all_rows=_all_rows(rows))
-    table = run(chosen, read_scores(scores), _names(by), context=context, seed=seed)
+    table = run(chosen, measured_scores(scores), _names(by), context=context, seed=seed)
     if output is not None:
         _write(table, output, index=False)
     if as_json:

@@ -31,7 +31,7 @@ def rank(
     limit: Annotated[int, typer.Option(help="Labelled rows of the target to score on.")] = 200,
     matrix: Annotated[
         Path | None,
-        typer.Option(help="Measured transfer between other tasks (a CSV): how far to trust the ranking."),
+        typer.Option(help="Measured transfer (a CSV, or a matrix folder): how far to trust the ranking."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="A prompt of another backbone or layout is an error.")

@@ -12,6 +12,8 @@ from prompt_hub.prompts.paper_names import TASKS
 from prompt_hub.tasks.registry import registered_name
 
 TIDY = ("target", "source", "score")
+FLOORS = ("majority", "no_prompt", "random_prompt", "random")
+"""Columns that are no sources but what a source has to beat."""
 
 
 def task_of(name: str) -> str:
@@ -44,7 +46,10 @@ def read_scores(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def from_tidy(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """``[targets, sources]`` from a table with a row a measurement; the mean where a pair has several."""
+    """``[targets, sources]`` from a table with a row a measurement; the mean where a pair has several.
+
+    Of a transfer matrix (``transfer.load_table``, or the CSV of it) sources go by their tasks.
+    """
     missing = [name for name in TIDY if name not in table.columns]
     if missing:
         raise UserError(
@@ -52,6 +57,8 @@ def from_tidy(table: pd.DataFrame, where: str) -> pd.DataFrame:
         )
     numbers = table.assign(score=_numbers(table[["score"]], where)["score"])
     numbers = numbers.dropna(subset=["score"])
+    if "source_task" in numbers.columns:
+        numbers = numbers.assign(source=numbers["source_task"].fillna(numbers["source"]))
     if numbers.empty:
         raise UserError(f"{where} holds no score.")
     return _named(
@@ -70,7 +77,8 @@ def _numbers(table: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _named(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """With every name as ``task_of`` writes it, each once."""
+    """Without floors, and with every name as ``task_of`` writes it, each once."""
+    table = table.drop(columns=[name for name in FLOORS if name in table.columns])
     named = table.rename(index=lambda name: task_of(str(name)), columns=lambda name: task_of(str(name)))
     for axis, labels in (("row", named.index), ("column", named.columns)):
         twice = labels[labels.duplicated()]

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 
 from prompt_hub.backbones.base import Backbone
-from prompt_hub.encoding.encoder import Encoder, encode_split
+from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
-from prompt_hub.evaluation.evaluate import Evaluation, scored
-from prompt_hub.evaluation.predict import predict
+from prompt_hub.evaluation.evaluate import Evaluation, evaluate_rows
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.tasks.metrics import majority_score, metric_under_counts, primary_metric, resample_counts
 from prompt_hub.tasks.splits import Split, row_hashes
@@ -128,15 +127,16 @@ def score_candidates(
     encoders = _encoders(backbone, task, candidates, layout)
     rows, metric = sample.rows, primary_metric(task)
     found: list[tuple[Candidate, Evaluation, Answers]] = []
-    for number, candidate in enumerate(candidates.found, 1):
-        label = f"score {number} of {len(candidates.found)}"
-        one = _score(encoders[candidate.name], candidate.prompt.embeddings, rows, batch_size, seed, label)
-        found.append((candidate, *one))
+    every = np.arange(len(rows))
+    how = {"batch_size": batch_size, "seed": seed}
+    for candidate in candidates.found:
+        prompt = candidate.prompt.embeddings
+        found.append((candidate, *evaluate_rows(encoders[candidate.name], prompt, rows, every, **how)))
     found.sort(key=lambda each: (-each[1].score, each[0].name))
     best = found[0][0]
-    plain, plain_answers = _score(encoders[best.name], None, rows, batch_size, seed, "no prompt")
+    plain, plain_answers = evaluate_rows(encoders[best.name], None, rows, every, **how)
     noise = random_like(best.prompt.embeddings, torch.Generator().manual_seed(seed))
-    random_prompt, _ = _score(encoders[best.name], noise, rows, batch_size, seed, "random prompt")
+    random_prompt, _ = evaluate_rows(encoders[best.name], noise, rows, every, **how)
     floors = {"no_prompt": plain.score, "random_prompt": random_prompt.score}
     majority = majority_score(task, rows.references(), rows.references())
     if majority is not None:
@@ -184,15 +184,6 @@ def _encoders(backbone: Backbone, task: Task, candidates: Candidates, layout: st
             problems[each.name] = str(error).rstrip(".")
     candidates.leave_out(problems)
     return encoders
-
-
-def _score(
-    encoder: Encoder, prompt: torch.Tensor | None, rows: Split, batch_size: int, seed: int, label: str
-) -> tuple[Evaluation, Answers]:
-    encoded, references = encode_split(encoder, rows), rows.references()
-    values = predict(encoder, prompt, encoded, batch_size, label).values
-    found = scored(encoder, rows, values, references, encoded.truncated, seed)
-    return found, Answers.of(encoder.task, len(rows), np.arange(len(rows)), values, references)
 
 
 def _under(task: Task, answers: Sequence[Answers], counts: np.ndarray) -> np.ndarray:
