@@ -257,15 +257,19 @@ def test_a_prompt_of_the_paper_is_imported_with_what_its_name_says(original_prom
     assert (data["prompt_len"], data["backbone"]["hidden"]) == (100, 768)
 
 
-def test_a_prompt_of_the_papers_layout_is_not_run_under_another_unasked(tiny_folder, tmp_path):
-    array = np.zeros((100, 32), np.float32)
-    np.save(tmp_path / "p.npy", array)
+def test_a_prompt_of_the_papers_layout_is_run_under_it_and_under_another_only_if_forced(
+    tiny_folder, tmp_path
+):
+    np.save(tmp_path / "p.npy", np.zeros((100, 32), np.float32))
     known = ("--backbone", "roberta", "--family", "masked_lm", "--layout", "paper")
     succeeds("prompts", "import", tmp_path / "p.npy", "-o", tmp_path / "sst2", *known)
-    refuses(
-        "predict", tmp_path / "sst2", "--task", "sst2", "--backbone", tiny_folder("roberta"),
-        stdin="the film", says=("paper", "prompt-mask-text"),
-    )  # fmt: skip
+    use = ("predict", tmp_path / "sst2", "--task", "sst2", "--backbone", tiny_folder("roberta"))
+    succeeds(*use, stdin="the film")
+    other = (*use, "--layout", "prompt-mask-text")
+    refuses(*other, stdin="the film", says=("paper", "prompt-mask-text"))
+    # With the prompt in front of them, 100 rows do not fit into 96 positions.
+    refuses(*other, "--force", stdin="the film", says=("leaves no room",))
+    refuses(*use, "--template", "{text_a} {mask}", stdin="the film", says=("paper", "--template"))
 
 
 def test_a_folder_of_the_papers_prompts_is_imported_at_once(original_prompts, tmp_path):

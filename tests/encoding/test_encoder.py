@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import prompt_hub.encoding.encoder as encoder_module
-from prompt_hub.encoding.encoder import Encoder, cut_longest_first, encode_split, special_affixes
+from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.encoding.layouts import layout_for, template_parts
+from prompt_hub.encoding.template_text import cut_longest_first, special_affixes
 from prompt_hub.errors import UserError
 from prompt_hub.tasks import Example, Split, task_from_dict
 from tiny_models import CAUSAL, KINDS, MASKED, SEQ2SEQ
@@ -176,7 +177,7 @@ def test_a_blank_line_before_a_field_is_that_of_the_whole_text(tiny, template):
     filled = template.replace("{text_a}", example.text_a).replace("{text_b}", example.text_b or "")
     separately = [
         piece
-        for part in encoder.parts
+        for part in encoder.text.parts
         for piece, _ in pieces(
             part.text + (getattr(example, part.kind, "") if part.kind != "literal" else "")
         )

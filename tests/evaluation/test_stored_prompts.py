@@ -136,8 +136,6 @@ def test_a_backbone_of_another_family_is_refused_as_such(tiny, source, target):
 
 
 def test_another_layout_is_refused(tiny):
-    with pytest.raises(UserError, match="layout"):
-        evaluate_stored(tiny("roberta"), stored(tiny("roberta"), layout="paper"), make_task(), SPLIT)
     with pytest.raises(UserError, match="trained with 'paper', asked is 'prompt-mask-text'"):
         evaluate_stored(
             tiny("roberta"), stored(tiny("roberta"), layout="paper"), make_task(), SPLIT,
@@ -154,11 +152,19 @@ def test_force_turns_backbone_and_layout_into_warnings(tiny):
     result = evaluate_stored(tiny("distilbert"), stored(tiny("bert")), make_task(), SPLIT, force=True)
     assert any("Used although input embeddings differ" in warning for warning in result.warnings)
     paper = stored(tiny("roberta"), layout="paper")
-    result = evaluate_stored(tiny("roberta"), paper, make_task(), SPLIT, force=True)
-    assert result.layout == "prompt-mask-text"
+    result = evaluate_stored(
+        tiny("roberta"), paper, make_task(), SPLIT, layout="prompt-mask-text", force=True
+    )
     assert any("Used although layouts differ" in warning for warning in result.warnings)
     other_family = evaluate_stored(tiny("gpt2"), stored(tiny("bert")), make_task(), SPLIT, force=True)
     assert any("families differ" in warning for warning in other_family.warnings)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_prompt_of_the_papers_layout_is_used_under_it(tiny, force):
+    paper = stored(tiny("roberta"), layout="paper")
+    result = evaluate_stored(tiny("roberta"), paper, make_task(), SPLIT, force=force)
+    assert result.layout == "paper" and result.n == len(SPLIT)
 
 
 @pytest.mark.parametrize("force", [False, True])

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
+from prompt_hub.encoding.layouts import LAYOUTS
 from prompt_hub.errors import UserError
 from prompt_hub.prompts.metadata import (
     INITIAL_NAME,
@@ -439,3 +440,17 @@ def test_no_name_breaks_out_of_the_card(name: str) -> None:
         ["## Results", "## Use"],
     )
     card.encode()
+
+
+@pytest.mark.parametrize(
+    ("layout", "family", "live"),
+    [("paper", "masked_lm", 3), ("paper", "seq2seq_lm", 4), ("prompt-mask-text", "masked_lm", 4)],
+)
+def test_row_0_is_dead_where_the_paper_writes_the_mask_over_it(
+    make_prompt: Any, layout: str, family: str, live: int
+) -> None:
+    prompt = make_prompt(layout=layout, backbone={"family": family})
+    assert len(prompt.live_rows) == prompt.prompt_len - 4 + live
+    assert torch.equal(prompt.live_rows[-1], prompt.embeddings[-1])
+    over_mask = LAYOUTS[layout].placement.mask_in_prompt_row and family == "masked_lm"
+    assert bool(prompt.metadata.dead_rows) is over_mask

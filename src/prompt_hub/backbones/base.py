@@ -169,6 +169,10 @@ class Backbone(ABC):
             )
         return self._identity
 
+    def takes(self, placement: Placement) -> bool:
+        """Whether the model can place a prompt so."""
+        return placement == Placement()
+
     def describe(self) -> str:
         return f"{self.name} ({self.family}, {self.config.model_type}, width {self.hidden})"
 
@@ -186,11 +190,11 @@ class Backbone(ABC):
     def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         """The same numbers by the plain forward: the prompt in every row, the whole head."""
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
         """Mean over examples of the mean negative log-likelihood of a target token, a scalar.
 
         batch.labels: ``[B, T]``. Averaging by example makes the loss of a batch the mean of the losses of
-        its halves, whatever the target lengths.
+        its halves, whatever the target lengths. by_token: the mean over all target tokens of the batch.
         """
         raise UserError(
             f"Backbone {self.describe()} cannot generate text. Use a causal or a sequence-to-sequence "
@@ -289,10 +293,12 @@ def gather_rows(hidden: Tensor, positions: Tensor | None) -> Tensor:
     return hidden.gather(1, index)
 
 
-def mean_by_example(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of ``[B, T, V]`` against ``[B, T]`` (-100 ignored): per example, then over examples."""
+def target_cross_entropy(logits: Tensor, labels: Tensor, by_token: bool) -> Tensor:
+    """Cross-entropy of ``[B, T, V]`` against ``[B, T]`` (-100 ignored): over tokens, or by example first."""
     losses = F.cross_entropy(logits.transpose(1, 2).float(), labels, reduction="none", ignore_index=-100)
     counts = (labels != -100).sum(1).clamp(min=1)
+    if by_token:
+        return losses.sum() / counts.sum()
     return (losses.sum(1) / counts).mean()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows, mean_by_example
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows, target_cross_entropy
 from prompt_hub.errors import UserError
 
 
@@ -25,9 +25,9 @@ class CausalLM(Backbone):
     def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         return self._scores(prompt, batch, label_ids, self._reference_logits)
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
         assert batch.labels is not None
-        return mean_by_example(self._logits(prompt, batch, None), batch.labels)
+        return target_cross_entropy(self._logits(prompt, batch, None), batch.labels, by_token)
 
     def _scores(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
         rows = self.single_rows(label_ids)

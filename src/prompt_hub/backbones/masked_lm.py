@@ -8,17 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, gather_rows
 
 
 class MaskedLM(Backbone):
     family = "masked_lm"
     can_generate = False
+
+    def takes(self, placement: Placement) -> bool:
+        """Another than the default needs position embeddings, and a forward that takes position ids."""
+        if super().takes(placement):
+            return True
+        names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
+        return "position_embeddings" in names and "position_ids" in signature(self.model.forward).parameters
 
     def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         rows = self.single_rows(label_ids)
@@ -36,6 +44,9 @@ class MaskedLM(Backbone):
         self, prompt: Tensor | None, batch: Batch, rows: Tensor | None, narrow: bool
     ) -> Tensor:
         """``[B, M, C]`` logits at the mask (several masks for a word of several pieces)."""
+        if prompt is None and batch.placement.mask_in_prompt_row:
+            # Without a prompt the mask still needs the row that it is written over.
+            prompt = torch.zeros(1, self.hidden, device=self.device)
         embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
         assert batch.read_positions is not None
         read = batch.read_positions + prompt_len
@@ -74,7 +85,7 @@ class MaskedLM(Backbone):
         """The mask embedding stands where prompt row 0 was; the gradient still reaches row 0, as in 1.0."""
         mask = self.embed(torch.tensor([self.tokenizer.mask_token_id], device=self.device))
         first = embeddings[:, :1]
-        return torch.cat([first + (mask - first).detach(), embeddings[:, 1:]], 1)
+        return torch.cat([mask + (first - first.detach()), embeddings[:, 1:]], 1)
 
     @contextmanager
     def _placed(self, batch: Batch, prompt_len: int) -> Iterator[dict[str, Any]]:

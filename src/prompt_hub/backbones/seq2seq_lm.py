@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, mean_by_example
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, target_cross_entropy
 
 
 class Seq2SeqLM(Backbone):
     family = "seq2seq_lm"
+
+    def takes(self, placement: Placement) -> bool:
+        """The paper's placement is a plain prompt in front, for models that know relative positions only."""
+        return super().takes(placement) or self.max_positions is None
 
     def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
@@ -83,7 +87,7 @@ class Seq2SeqLM(Backbone):
             finally:
                 self.model.final_logits_bias = bias
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
         assert batch.labels is not None
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
         logits = self.model(
@@ -92,7 +96,7 @@ class Seq2SeqLM(Backbone):
             decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),
             use_cache=False,
         ).logits
-        return mean_by_example(logits, batch.labels)
+        return target_cross_entropy(logits, batch.labels, by_token)
 
     @torch.no_grad()
     def generate(

@@ -90,7 +90,7 @@ def evaluate(
         _check_same_task(soft, others)
     rows = o.rows_from_options(chosen, split, eval_file, data_dir, limit_eval, seed)
     model = o.backbone_of(soft, backbone, revision, device, dtype)
-    chosen = o.with_template(chosen, template, model.family)
+    chosen = o.with_template(chosen, template, model.family, layout or soft.metadata.layout)
     how: dict[str, Any] = {
         "layout": layout,
         "force": force,

@@ -61,7 +61,7 @@ def matrix(
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
     lr: t.RateOption = None,
-    schedule: t.ScheduleOption = "linear",
+    schedule: t.ScheduleOption = None,
     warmup_steps: t.WarmupOption = 0,
     hold_out: t.HoldOutOption = 200,
     eval_every: t.EvalEveryOption = None,

@@ -143,8 +143,13 @@ def with_columns(task: Task, columns: Columns) -> Task:
     return replace(task, columns={**task.columns, **{role: name for role, name in given.items() if name}})
 
 
-def with_template(task: Task, template: str | None, family: str) -> Task:
+def with_template(task: Task, template: str | None, family: str, layout: str | None = None) -> Task:
     """The task with ``--template``, which is for the family of the backbone in use."""
+    if template is not None and layout == "paper":
+        raise UserError(
+            f"Layout 'paper' writes texts as the paper's code does, so --template {template!r} would have no "
+            "effect. Leave it out, or use another --layout."
+        )
     return task if template is None else task.with_overrides(template=template, family=family)
 
 

@@ -54,7 +54,7 @@ def predict(
     soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words))
     rows = _rows(file, chosen, text_a, text_b)
     model = o.backbone_of(soft, backbone, revision, device, dtype)
-    chosen = o.with_template(chosen, template, model.family)
+    chosen = o.with_template(chosen, template, model.family, layout or soft.metadata.layout)
     encoder, warnings = fitting_encoder(model, soft, chosen, layout, force)
     encoded = encode_split(encoder, rows)
     found = run(encoder, soft.embeddings, encoded, batch_size, "predict")

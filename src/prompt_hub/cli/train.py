@@ -41,7 +41,8 @@ def train(
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
     lr: t.RateOption = None,
-    schedule: t.ScheduleOption = "linear",
+    schedule: t.ScheduleOption = None,
+    optimizer: t.OptimizerOption = None,
     warmup_steps: t.WarmupOption = 0,
     seed: o.SeedOption = 42,
     hold_out: t.HoldOutOption = 200,
@@ -109,6 +110,7 @@ def train(
         eval_every=eval_every,
         lr=lr,
         schedule=schedule,
+        optimizer=optimizer,
         warmup_steps=warmup_steps,
         batch_size=batch_size,
         eval_batch_size=eval_batch_size,
@@ -125,7 +127,7 @@ def train(
     # One process of several has a device of its own, which only the arguments know.
     where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device
     model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
-    chosen = o.with_template(chosen, template, model.family)
+    chosen = o.with_template(chosen, template, model.family, layout)
     try:
         args, start = with_start(args, model, chosen, train_rows, folder, resume)
         if start is not None:

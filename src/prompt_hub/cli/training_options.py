@@ -23,13 +23,19 @@ EvalFileOption = Annotated[
 PromptLenOption = Annotated[int, typer.Option(help="Rows of the soft prompt.")]
 InitOption = Annotated[
     str | None,
-    typer.Option(help="text[:WORDS], vocab, label-words, random, prompt:PATH; default: the family's."),
+    typer.Option(help="text[:WORDS], vocab, label-words, random[:STD], prompt:PATH; default: by family."),
 ]
 MaxStepsOption = Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")]
 EpochsOption = Annotated[float | None, typer.Option(help="Instead of --max-steps.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Training rows a step and device.")]
 RateOption = Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")]
-ScheduleOption = Annotated[str, typer.Option(help="linear, constant, cosine, ...")]
+ScheduleOption = Annotated[
+    str | None, typer.Option(help="linear, constant, cosine, ...; default: linear (layout paper: constant).")
+]
+OptimizerOption = Annotated[
+    str | None,
+    typer.Option(help="adamw_torch, adamw_hf, ...; default: torch's AdamW (layout paper: adamw_hf)."),
+]
 WarmupOption = Annotated[int, typer.Option(min=0, help="Steps of rising rate.")]
 HoldOutOption = Annotated[
     int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
@@ -89,14 +95,25 @@ def training_values(
     epochs: float | None,
     eval_every: int | None,
     lr: float | None,
-    schedule: str,
+    schedule: str | None,
     warmup_steps: int,
     batch_size: int,
     patience: int | None,
     device: str,
+    optimizer: str | None = None,
     **values: Any,
 ) -> dict[str, Any]:
-    """The options as keywords of ``PromptTrainingArguments``. values: those that have the same name there."""
+    """The options as keywords of ``PromptTrainingArguments``. values: those that have the same name there.
+
+    schedule, optimizer: None takes those of the layout (``presets.PAPER_RECIPE``), else what is usual here.
+    """
+    recipe: dict[str, Any] = {"lr_scheduler_type": "linear"}
+    if values.get("layout") == "paper":
+        from prompt_hub.training.presets import PAPER_RECIPE
+
+        recipe = PAPER_RECIPE
+    given = {"lr_scheduler_type": schedule, "optim": optimizer}
+    values |= recipe | {name: value for name, value in given.items() if value is not None}
     if epochs is not None:
         values["num_train_epochs"] = epochs
     else:
@@ -105,7 +122,6 @@ def training_values(
         values["save_steps"] = eval_every
     return dict(
         learning_rate=lr,
-        lr_scheduler_type=schedule,
         warmup_steps=warmup_steps,
         per_device_train_batch_size=batch_size,
         early_stopping_patience=patience,

@@ -49,7 +49,7 @@ def warm_start(
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
     lr: t.RateOption = None,
-    schedule: t.ScheduleOption = "linear",
+    schedule: t.ScheduleOption = None,
     warmup_steps: t.WarmupOption = 0,
     hold_out: t.HoldOutOption = 200,
     eval_every: Annotated[
@@ -127,7 +127,7 @@ def warm_start(
         raise UserError("warm-start runs in one process. Start it without torchrun or accelerate.")
     where = str(args.device) if device in ("auto", "cpu") else device
     model = o.backbone_of(warm.prompt, backbone, revision, where, dtype)
-    chosen = o.with_template(chosen, template, model.family)
+    chosen = o.with_template(chosen, template, model.family, layout or warm.prompt.metadata.layout)
     result = compare_starts(
         model,
         chosen,

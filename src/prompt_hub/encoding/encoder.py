@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from prompt_hub.backbones.base import Backbone, Batch
-from prompt_hub.encoding.layouts import Layout, layout_for, template_parts
+from prompt_hub.encoding.layouts import Layout, layout_for
+from prompt_hub.encoding.paper_text import PaperT5Text, paper_text
+from prompt_hub.encoding.pieces import Pieces
+from prompt_hub.encoding.row_text import RowText
+from prompt_hub.encoding.template_text import TemplateText
 from prompt_hub.errors import UserError
 from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Example, Task
 
 _CACHED_SPLITS = 32
-_SENTINEL = "a"
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,10 @@ class EncodedSplit:
 class Encoder:
     """Encodes one task for one backbone under one layout.
 
-    prompt_len counts against the positions the backbone has. Raises ``UserError`` when the prompt leaves no
-    room for text, when the template does not fit the family, or when a label word is empty.
+    prompt_len counts against the positions the backbone has. text: how the layout writes rows; template: as
+    stored with a prompt; warnings: where the layout could not be followed to the letter. Raises
+    ``UserError`` when the prompt leaves no room for text, when template or layout do not fit the backbone,
+    or when a label word is empty.
     """
 
     def __init__(
@@ -83,79 +88,40 @@ class Encoder:
                 "give. Use a causal or a sequence-to-sequence backbone."
             )
         self.layout = layout if isinstance(layout, Layout) else layout_for(backbone.family, layout)
-        self.template = task.template_for(backbone.family)
-        self.parts = template_parts(self.template, backbone.family, task.has_text_b)
+        self.layout.check_model(backbone)
+        self.prompt_len = prompt_len
         self.tokenizer = backbone.tokenizer
-        self.prefix, self.suffix = special_affixes(self.tokenizer)
-        if backbone.family == "causal_lm":
-            self.suffix = []
+        self.pieces = Pieces(self.tokenizer)
+        paper = self.layout.name == "paper"
+        self.text: RowText = (paper_text if paper else TemplateText)(backbone, task, self.pieces)
+        self.template: str | dict[str, Any] = self.text.template
         self.pad_id = self._pad_id()
-        self.literals = [
-            self._ids_of([part.text], behind=place > 0)[0] if part.kind == "literal" else []
-            for place, part in enumerate(self.parts)
-        ]
         self.label_words: tuple[str, ...] = ()
         self.label_ids: list[list[int]] = []
         if task.kind != "generation":
-            self.label_words = task.label_words_for(backbone.family)
-            self.label_ids = [self._word_ids(word) for word in self.label_words]
-            self._check_distinct()
-        self.budget = self._budget(prompt_len)
+            self.label_words = self.text.label_words()
+            self.label_ids = self.text.label_ids(self.label_words)
+            self._check_label_ids()
+        self.budget = self.text.budget(prompt_len, self._answer_length())
 
-    # -- sizes -----------------------------------------------------------------------------------
+    @property
+    def warnings(self) -> list[str]:
+        return self.text.warnings
 
-    def _budget(self, prompt_len: int) -> int:
-        """How many tokens of field text fit beside the prompt, the template and the answer."""
-        limit = self.task.max_length
-        positions = self.backbone.max_positions
-        if positions is None:
-            return limit
-        fixed = len(self.prefix) + len(self.suffix) + self._literal_length()
-        answer = max((len(word) - 1 for word in self.label_ids), default=0)
+    @property
+    def trains_on_tokens(self) -> bool:
+        """Whether training aims at token ids, over the whole vocabulary, although label words are scored."""
+        return isinstance(self.text, PaperT5Text) and self.task.kind != "regression"
+
+    def spaced(self, word: str) -> str:
+        """The word as it stands where it is read: with a space in front, where the tokenizer needs one."""
+        return self.text.spaced(word)
+
+    def _answer_length(self) -> int:
+        """Positions that an answer takes beside the one that is read."""
         if self.task.kind == "generation" and self.backbone.family == "causal_lm":
-            answer = self.task.max_target_length
-        room = positions - prompt_len - fixed - answer
-        if room < 1:
-            longest = positions - fixed - answer - 1
-            fix = f"Use --prompt-len {longest} or less" if longest > 0 else "Use a shorter template"
-            raise UserError(
-                f"Prompt length {prompt_len} leaves no room for text: backbone {self.backbone.name} holds "
-                f"{positions} positions, template and answer take {fixed + answer}. {fix}."
-            )
-        return min(limit, room)
-
-    def _literal_length(self) -> int:
-        return sum(map(len, self.literals)) + sum(part.kind == "mask" for part in self.parts)
-
-    # -- words -----------------------------------------------------------------------------------
-
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def _ids_of(self, texts: Sequence[str], behind: bool) -> list[list[int]]:
-        """Token ids of texts; behind: as they are where other text stands before them.
-
-        SentencePiece writes a space in front of whatever it is given. Behind other text that space would be
-        one too many (``"good" + "."`` is not ``"good ."``), so such texts are tokenised behind a letter,
-        which is then cut off.
-        """
-        if not behind or not self._writes_spaces:
-            return [self._ids(text) for text in texts] if len(texts) < 2 else self._batch_ids(texts)
-        sentinel = self._ids(_SENTINEL)
-        found = []
-        for text, ids in zip(texts, self._batch_ids([_SENTINEL + text for text in texts]), strict=True):
-            joined = ids[: len(sentinel)] == sentinel
-            found.append(ids[len(sentinel) :] if joined else self._ids(text))
-        return found
-
-    def _batch_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-
-    @cached_property
-    def _writes_spaces(self) -> bool:
-        """Whether the tokenizer puts a space (``▁``) in front of a text by itself."""
-        first = self.tokenizer.convert_ids_to_tokens(self._ids(_SENTINEL)[:1])
-        return bool(first) and first[0].startswith("▁")
+            return self.task.max_target_length
+        return max((len(word) - 1 for word in self.label_ids), default=0)
 
     def _pad_id(self) -> int:
         for token_id in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
@@ -163,29 +129,21 @@ class Encoder:
                 return int(token_id)
         return 0
 
-    def spaced(self, text: str) -> str:
-        """The text as it stands behind other text: with a space in front, where the tokenizer needs one."""
-        if self.template[-1:].isspace() and self.backbone.family == "causal_lm":
-            return text
-        return text if self._writes_spaces else f" {text}"
-
-    def _word_ids(self, word: str) -> list[int]:
-        ids = self._ids(self.spaced(word.strip())) if word.strip() else []
-        if not ids:
-            raise UserError(
-                f"Label word {word!r} of task {self.task.name!r} is empty for backbone {self.backbone.name}."
-            )
+    def _check_label_ids(self) -> None:
+        """Every word has tokens, known ones, and others than the rest."""
         unknown = self.tokenizer.unk_token_id
-        if unknown is not None and unknown != self.tokenizer.eos_token_id and unknown in ids:
-            raise UserError(
-                f"Label word {word!r} of task {self.task.name!r} is not in the vocabulary of backbone "
-                f"{self.backbone.name}. Choose other words with --label-words or in the task file."
-            )
-        return ids
-
-    def _check_distinct(self) -> None:
         seen: dict[tuple[int, ...], str] = {}
         for word, ids in zip(self.label_words, self.label_ids, strict=True):
+            if not ids:
+                raise UserError(
+                    f"Label word {word!r} of task {self.task.name!r} is empty for backbone "
+                    f"{self.backbone.name}."
+                )
+            if unknown is not None and unknown != self.tokenizer.eos_token_id and unknown in ids:
+                raise UserError(
+                    f"Label word {word!r} of task {self.task.name!r} is not in the vocabulary of backbone "
+                    f"{self.backbone.name}. Choose other words with --label-words or in the task file."
+                )
             twin = seen.setdefault(tuple(ids), word)
             if twin != word:
                 raise UserError(
@@ -196,28 +154,11 @@ class Encoder:
     # -- examples --------------------------------------------------------------------------------
 
     def encode(self, examples: Sequence[Example]) -> EncodedSplit:
-        """Token ids of every example; fields are cut from their ends, the longest first, to the budget."""
-        columns: dict[str, list[list[int]]] = {}
-        for place, part in enumerate(self.parts):
-            if part.kind in ("text_a", "text_b"):
-                texts = [part.text + (getattr(example, part.kind) or "").strip() for example in examples]
-                columns[part.kind] = self._ids_of(texts, behind=place > 0)
+        """Token ids of every example, cut to the budget as the layout cuts."""
         targets = self._target_ids(examples)
+        written = self.text.rows(examples, self.budget)
         rows = []
-        for index, example in enumerate(examples):
-            fields = {name: ids[index] for name, ids in columns.items()}
-            cut = cut_longest_first(fields, self.budget)
-            ids = list(self.prefix)
-            read = -1
-            for part, literal in zip(self.parts, self.literals, strict=True):
-                if part.kind == "mask":
-                    read = len(ids)
-                    ids.append(self.tokenizer.mask_token_id)
-                elif part.kind == "literal":
-                    ids += literal
-                else:
-                    ids += fields[part.kind]
-            ids += self.suffix
+        for index, (example, (ids, read, cut)) in enumerate(zip(examples, written, strict=True)):
             if not ids:
                 # A text with no token of its own; one padding token keeps the row readable.
                 ids = [self.pad_id]
@@ -243,14 +184,8 @@ class Encoder:
     def _target_ids(self, examples: Sequence[Example]) -> list[list[int]] | None:
         if self.task.kind != "generation" or any(example.label is None for example in examples):
             return None
-        causal = self.backbone.family == "causal_lm"
-        room = self.task.max_target_length - 1
-        end = [self.tokenizer.eos_token_id]
-        targets = []
-        for example in examples:
-            text = str(example.label).strip()
-            targets.append(self._ids(self.spaced(text) if causal else text)[:room] + end)
-        return targets
+        longest = self.task.max_target_length
+        return [self.text.target_ids(str(example.label).strip(), longest) for example in examples]
 
     # -- batches ---------------------------------------------------------------------------------
 
@@ -297,31 +232,19 @@ class Encoder:
         batch = Batch(input_ids, attention_mask, read_positions, labels, self.layout.placement)
         return batch.to(self.backbone.device)
 
+    def training_batch(self, batch: Batch) -> Batch:
+        """The batch as T5 is trained under layout ``paper``: padded to full width, the padding attended to.
 
-def special_affixes(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens a tokenizer puts before and behind a text, e.g. ``[CLS]`` and ``[SEP]``."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    full = tokenizer("a")["input_ids"]
-    for start in range(len(full) - len(bare) + 1):
-        if full[start : start + len(bare)] == bare:
-            return full[:start], full[start + len(bare) :]
-    return [], []
-
-
-def cut_longest_first(fields: dict[str, list[int]], budget: int) -> bool:
-    """Cut token lists in place (from the end, always the longest) until they hold ``budget`` in all."""
-    excess = sum(map(len, fields.values())) - budget
-    if excess <= 0:
-        return False
-    while excess > 0:
-        ranked = sorted(fields, key=lambda name: len(fields[name]), reverse=True)
-        longest = ranked[0]
-        second = len(fields[ranked[1]]) if len(ranked) > 1 else 0
-        # Down to the second longest in one step; when they are level, half of the rest each.
-        step = min(excess, max(len(fields[longest]) - second, (excess + len(ranked) - 1) // len(ranked)))
-        fields[longest] = fields[longest][: len(fields[longest]) - step]
-        excess -= step
-    return True
+        labels: ``[B, T]`` token ids, -100 where there is none (a class index becomes its word's sub-tokens).
+        """
+        assert isinstance(self.text, PaperT5Text) and batch.labels is not None
+        missing = self.text.train_width(self.prompt_len) - batch.input_ids.shape[1]
+        input_ids = F.pad(batch.input_ids, (0, max(0, missing)), value=self.pad_id)
+        labels = batch.labels
+        if self.task.kind != "generation":
+            targets = _padded(self.text.label_targets(self.label_words), -100).to(labels.device)
+            labels = targets[labels]
+        return Batch(input_ids, torch.ones_like(input_ids), batch.read_positions, labels, batch.placement)
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:

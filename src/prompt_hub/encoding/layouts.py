@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prompt_hub.backbones.base import Placement
+from prompt_hub.backbones.base import Backbone, Placement
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.tasks.task import parse_template, template_problems
 
@@ -21,6 +21,14 @@ class Layout:
     families: tuple[str, ...]
     placement: Placement = field(default_factory=Placement)
 
+    def check_model(self, backbone: Backbone) -> None:
+        """Raises ``UserError`` for a model that cannot place the prompt as the layout does."""
+        if not backbone.takes(self.placement):
+            raise UserError(
+                f"Layout {self.name!r} is for BERT, RoBERTa, T5 and models built like them; backbone "
+                f"{backbone.describe()} treats positions otherwise. Use {layout_for(backbone.family).name!r}."
+            )
+
 
 LAYOUTS = {
     layout.name: layout
@@ -29,28 +37,27 @@ LAYOUTS = {
         Layout("prompt-mask-text", ("masked_lm",)),
         # Prompt, then the template; the label word is the next token (or the decoder's first word).
         Layout("prompt-text", ("causal_lm", "seq2seq_lm")),
+        # The paper's 1.0 code: BERT and RoBERTa read the label over prompt row 0, the prompt has no
+        # positions; T5 has the prompt in front. Texts are the task's paper segments, not its template.
+        Layout("paper", ("masked_lm", "seq2seq_lm"), Placement(True, "none")),
     )
-}
-
-STORED_ONLY = {
-    "paper": "prompts of the paper's 1.0 code can be imported, shown, compared and exported, not yet run"
 }
 
 
 def known_layouts() -> list[str]:
     """Names that a stored prompt's layout can have."""
-    return [*LAYOUTS, *STORED_ONLY]
+    return list(LAYOUTS)
+
+
+def serves(name: str | None, family: str) -> bool:
+    """Whether there is a layout of that name, and it is for the family."""
+    return name in LAYOUTS and family in LAYOUTS[name].families
 
 
 def layout_for(family: str, name: str | None = None) -> Layout:
     """The named layout, or the family's default. Raises ``UserError`` for one that does not fit."""
     if name is None:
         return next(layout for layout in LAYOUTS.values() if family in layout.families)
-    if name in STORED_ONLY:
-        raise UserError(
-            f"Layout {name!r} cannot be evaluated: {STORED_ONLY[name]}. Allowed for a {family}: "
-            f"{layout_for(family).name} (pass it as --layout together with --force to try the prompt there)."
-        )
     if name not in LAYOUTS:
         raise unknown_name("layout", name, LAYOUTS)
     layout = LAYOUTS[name]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder
-from prompt_hub.encoding.layouts import layout_for
+from prompt_hub.encoding.layouts import layout_for, serves
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks.splits import Split, drop_overlap
@@ -20,13 +20,16 @@ def fitting_encoder(
 
     The target's own template and label words are used, the prompt's layout unless another is named.
     Raises ``UserError`` when the prompt belongs to another backbone or layout; ``force`` turns all but a
-    wrong width into warnings.
+    wrong width into warnings, and takes the family's layout where the prompt's is for another one.
     """
     prompt.check_fits(backbone.identity, None, force)
     stored = prompt.metadata.layout
-    used = layout_for(backbone.family, layout or (None if force else stored)).name
+    if force and not serves(stored, backbone.family):
+        stored = None
+    used = layout_for(backbone.family, layout or stored).name
     warnings = prompt.check_fits(backbone.identity, used, force)
-    return Encoder(backbone, task, prompt.prompt_len, used), warnings
+    encoder = Encoder(backbone, task, prompt.prompt_len, used)
+    return encoder, warnings + encoder.warnings
 
 
 def evaluate_stored(

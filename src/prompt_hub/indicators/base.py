@@ -17,7 +17,6 @@ from prompt_hub.errors import UserError
 
 if TYPE_CHECKING:
     from prompt_hub.backbones.base import Backbone
-    from prompt_hub.prompts.metadata import PromptMetadata
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.tasks import Split, Task
 
@@ -116,16 +115,7 @@ class Indicator:
                 raise UserError(f"Indicator {self.name!r} needs labelled rows of the target {target.name!r}.")
 
 
-def has_dead_row(metadata: PromptMetadata) -> bool:
-    """Whether the model never sees row 0: under layout ``paper`` an encoder's mask stands in its place."""
-    return metadata.layout == "paper" and metadata.family == "masked_lm"
-
-
 def live_rows(prompt: SoftPrompt, all_rows: bool = False) -> np.ndarray:
-    """``[P, H]`` float64, without the dead row 0 where there is one (``[P - 1, H]``).
-
-    That row is still moved in training, by gradients of the vector that replaces it, so that its size and
-    direction say nothing about what the prompt does.
-    """
-    rows = prompt.embeddings.numpy().astype(np.float64)
-    return rows[1:] if has_dead_row(prompt.metadata) and not all_rows else rows
+    """The prompt's live rows (``SoftPrompt.live_rows``) or all of them, ``[P - dead, H]`` float64."""
+    rows = prompt.embeddings if all_rows else prompt.live_rows
+    return rows.numpy().astype(np.float64)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from prompt_hub.backbones.base import Backbone, Batch
 from prompt_hub.backbones.ffn import FFNSite, find_sites, in_stack
-from prompt_hub.encoding.encoder import special_affixes
 from prompt_hub.encoding.layouts import Layout, layout_for
+from prompt_hub.encoding.template_text import special_affixes
 from prompt_hub.errors import UserError, unknown_name
 
 VALUES = ("before", "gate", "after")

@@ -8,6 +8,7 @@ the CPU; ``INITIALISERS`` names them.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -76,14 +77,17 @@ def from_label_words(
     return _filled(torch.stack(rows), backbone, prompt_len, generator)
 
 
-def from_noise(backbone: Backbone, prompt_len: int, generator: torch.Generator, **_: Any) -> Tensor:
-    """``[P, H]``: normal noise with the root mean square of the ordinary tokens' embeddings.
+def from_noise(
+    backbone: Backbone, prompt_len: int, generator: torch.Generator, *, std: float | None = None, **_: Any
+) -> Tensor:
+    """``[P, H]``: normal noise, without ``std`` with the root mean square of the ordinary tokens' embeddings.
 
     So a row is about as long as a token's embedding. Noise of any other scale, N(0, 1) most of all, starts
     so far from the embeddings that training at usual rates does not come back.
     """
-    scale = _embed(backbone, _ordinary_ids(backbone)).square().mean().sqrt()
-    return torch.randn(prompt_len, backbone.hidden, generator=generator) * scale
+    if std is None:
+        std = _embed(backbone, _ordinary_ids(backbone)).square().mean().sqrt().item()
+    return torch.randn(prompt_len, backbone.hidden, generator=generator) * std
 
 
 def from_prompt(
@@ -125,22 +129,28 @@ INITIALISERS: dict[str, Initialiser] = {
     "random-like": from_norms,
 }
 _OF_A_PROMPT = {"prompt", "random-like"}
-_WITH_ARGUMENT = {"text", *_OF_A_PROMPT}
+_EXAMPLES = {
+    "text": "text:Classify the sentiment",
+    "random": "random:0.02",
+    **{name: f"{name}:path/to/prompt" for name in sorted(_OF_A_PROMPT)},
+}
+"""Initialisers that take something after a colon, with an example."""
 
 
 def parse_init(spec: str) -> tuple[str, str | None]:
-    """``text``, ``text:Some words``, ``vocab``, ``prompt:/path`` to name and argument (or None)."""
+    """``text``, ``text:Some words``, ``random:0.02``, ``prompt:/path`` to name and argument (or None)."""
     name, colon, argument = spec.partition(":")
     name, argument = name.strip(), argument.strip()
     if name not in INITIALISERS:
         raise unknown_name("initialiser", name, INITIALISERS)
-    if colon and name not in _WITH_ARGUMENT:
+    if colon and name not in _EXAMPLES:
         raise UserError(
             f"Initialiser {name!r} takes nothing after a colon (got {argument!r}). Write just {name}."
         )
     if not argument and (colon or name in _OF_A_PROMPT):
-        example = "text:Classify the sentiment" if name == "text" else f"{name}:path/to/prompt"
-        raise UserError(f"Initialiser {spec!r} says nothing after the colon. Write it as {example}.")
+        raise UserError(f"Initialiser {spec!r} says nothing after the colon. Write it as {_EXAMPLES[name]}.")
+    if name == "random" and argument:
+        _standard_deviation(argument)
     return name, argument or None
 
 
@@ -168,9 +178,23 @@ def initial_prompt(
         raise UserError(f"A prompt needs at least one row, not {prompt_len}. 20 to 100 are usual.")
     generator = torch.Generator().manual_seed(seed)
     words = argument if name == "text" and argument else text
+    std = _standard_deviation(argument) if name == "random" and argument else None
     return INITIALISERS[name](
-        backbone, prompt_len, generator, text=words, label_words=label_words, path=argument
+        backbone, prompt_len, generator, text=words, label_words=label_words, path=argument, std=std
     )
+
+
+def _standard_deviation(argument: str) -> float:
+    try:
+        std = float(argument)
+    except ValueError:
+        std = math.nan
+    if not 0 < std < math.inf:
+        raise UserError(
+            f"Initialiser 'random' takes a standard deviation above 0, not {argument!r}. Write it as "
+            f"{_EXAMPLES['random']}."
+        )
+    return std
 
 
 def random_like(prompt: Tensor, generator: torch.Generator) -> Tensor:

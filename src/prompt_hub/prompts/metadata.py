@@ -78,6 +78,15 @@ class PromptMetadata:
     def hidden(self) -> int | None:
         return self.backbone.get("hidden")
 
+    @property
+    def dead_rows(self) -> tuple[int, ...]:
+        """Rows that the model never sees: row 0 of an encoder's prompt under layout ``paper``.
+
+        The mask stands in its place. Training still moves it, by gradients of the vector that replaces it, so
+        its size and direction say nothing about what the prompt does.
+        """
+        return (0,) if self.layout == "paper" and self.family == "masked_lm" else ()
+
     def describe(self) -> str:
         """One line for messages and tables; names are quoted, so they cannot break the line."""
         task = repr(self.task) if self.task else "without a task"

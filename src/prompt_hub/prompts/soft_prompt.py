@@ -107,6 +107,11 @@ class SoftPrompt:
         return self.embeddings.shape[1]
 
     @property
+    def live_rows(self) -> Tensor:
+        """``[P - dead, H]``: the rows that reach the model (``PromptMetadata.dead_rows`` do not)."""
+        return self.embeddings[[row for row in range(self.prompt_len) if row not in self.metadata.dead_rows]]
+
+    @property
     def hash(self) -> str:
         """Sixteen hex digits of SHA-256 over shape and float32 values."""
         digest = hashlib.sha256(str(tuple(self.embeddings.shape)).encode())

@@ -6,10 +6,11 @@ import hashlib
 import json
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from prompt_hub.errors import UserError
+from prompt_hub.tasks.paper_form import PaperSeq2Seq
 
 FAMILIES = ("masked_lm", "causal_lm", "seq2seq_lm")
 DEFAULT_FAMILY = "default"
@@ -78,6 +79,7 @@ class Task:
     words come in class order, without a leading space. label_range: (low, high) of a regression, whose
     score is ``low + (high - low) * p(second word)``. max_length: text tokens, the prompt not counted.
     paper_segments: what the paper's encoder code puts between its separators, first segment first.
+    paper_seq2seq, paper_label_words, paper_label_ids: its T5 text and its label words (``paper_form``).
     generator: the name in ``prompt_hub.mini.generator`` under which rows are made where no data folder holds
     the task; empty for data that somebody has to bring.
     """
@@ -96,6 +98,9 @@ class Task:
     max_target_length: int = 8
     label_range: tuple[float, float] | None = None
     paper_segments: tuple[str, ...] = ("{text_a}",)
+    paper_seq2seq: PaperSeq2Seq | None = None
+    paper_label_words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    paper_label_ids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     hub: HubLocation | None = None
     generator: str = ""
     source: str = ""
@@ -158,12 +163,19 @@ class Task:
                     f"Task {self.name!r} needs {needed} different label words in the order {order}, "
                     f"got {list(label_words)}."
                 )
-            changed = replace(changed, label_words={DEFAULT_FAMILY: tuple(label_words)})
+            changed = replace(
+                changed,
+                label_words={DEFAULT_FAMILY: tuple(label_words)},
+                paper_label_words={},
+                paper_label_ids={},
+            )
         return changed
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``task_from_dict`` reads back."""
         data = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        if self.paper_seq2seq is not None:
+            data["paper_seq2seq"] = _plain(asdict(self.paper_seq2seq))
         if self.hub is not None:
             hub = {item.name: _plain(getattr(self.hub, item.name)) for item in fields(self.hub)}
             data["hub"] = {key: value for key, value in hub.items() if value is not None}

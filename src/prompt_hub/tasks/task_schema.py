@@ -11,6 +11,7 @@ from typing import Any
 from prompt_hub.errors import UserError
 from prompt_hub.mini.generator import MAKERS
 from prompt_hub.tasks.metrics import METRICS
+from prompt_hub.tasks.paper_form import read_label_ids, read_seq2seq
 from prompt_hub.tasks.task import (
     DEFAULT_FAMILY,
     FAMILIES,
@@ -67,6 +68,7 @@ class _Reader:
             return
         self.data: Mapping[Any, Any] = data
         self._check_known(data, _FIELDS, "")
+        columns = self._string_map("columns")
         task = Task(
             name=self._name(),
             type=self._choice("type", TYPES, "custom"),
@@ -74,16 +76,17 @@ class _Reader:
             classes=self._words("classes"),
             label_map=self._string_map("label_map"),
             drop_labels=self._words("drop_labels"),
-            columns=self._string_map("columns"),
+            columns=columns,
             templates=self._string_map("templates"),
-            label_words={
-                key: self._words_of(f"label_words.{key}", value) for key, value in self._label_words()
-            },
+            label_words=self._label_words("label_words"),
             metrics=self._words("metrics"),
             max_length=self._positive("max_length", 128),
             max_target_length=self._positive("max_target_length", 8),
             label_range=self._range(),
             paper_segments=self._words("paper_segments"),
+            paper_seq2seq=read_seq2seq(data.get("paper_seq2seq"), columns, self._complain),
+            paper_label_words=self._label_words("paper_label_words"),
+            paper_label_ids=read_label_ids(data.get("paper_label_ids"), self._complain),
             hub=self._hub(),
             generator=self._text("generator"),
             source=self._text("source"),
@@ -208,15 +211,14 @@ class _Reader:
                 return {}
         return {str(key): item for key, item in value.items()}
 
-    def _label_words(self) -> list[tuple[str, Any]]:
-        value = self.data.get("label_words", {})
+    def _label_words(self, field: str) -> dict[str, tuple[str, ...]]:
+        value = self.data.get(field, {})
         if not isinstance(value, Mapping):
             self._complain(
-                f"label_words: {_show(value)} is not a mapping from family to words, "
-                "write default: [bad, good]."
+                f"{field}: {_show(value)} is not a mapping from family to words, write default: [bad, good]."
             )
-            return []
-        return [(str(key), words) for key, words in value.items()]
+            return {}
+        return {str(key): self._words_of(f"{field}.{key}", words) for key, words in value.items()}
 
     def _hub(self) -> HubLocation | None:
         value = self.data.get("hub")
@@ -301,12 +303,15 @@ class _Reader:
             return
         needed = 2 if task.kind == "regression" else len(task.classes)
         self._check_families("label_words", task.label_words)
+        order = ", ".join(task.classes) or "low, high"
+        for field in ("label_words", "paper_label_words", "paper_label_ids"):
+            for family, entries in getattr(task, field).items():
+                if len(entries) != needed:
+                    self._complain(
+                        f"{field}.{family}: {len(entries)} words for {needed} classes. Give one a class, "
+                        f"in the order {order}."
+                    )
         for family, words in task.label_words.items():
-            if len(words) != needed:
-                self._complain(
-                    f"label_words.{family}: {len(words)} words for {needed} classes. Give one a class, "
-                    f"in the order {', '.join(task.classes) or 'low, high'}."
-                )
             for word in words:
                 if word != word.strip():
                     self._complain(f"label_words.{family}: {word!r} has spaces around it. Remove them.")

@@ -10,6 +10,10 @@ from typing import Any
 from transformers import TrainingArguments
 
 from prompt_hub.errors import UserError
+from prompt_hub.training.optimizers import ADAMW_HF
+
+_ADAM_EPSILON = 1e-8
+_ADAM_EPSILON_HF = 1e-6
 
 
 def _old(text: str) -> dict[str, Any]:
@@ -20,7 +24,8 @@ def _old(text: str) -> dict[str, Any]:
 class PromptTrainingArguments(TrainingArguments):
     """Everything ``TrainingArguments`` has, and the prompt, its backbone and its data.
 
-    ``learning_rate`` None takes the family's preset (``presets.learning_rate_for``). Defaults that differ
+    ``learning_rate`` None takes the family's preset (``presets.learning_rate_for``). ``optim`` may also be
+    ``adamw_hf`` (``optimizers.AdamWHF``), whose ``adam_epsilon`` is 1e-6 unless given. Defaults that differ
     from ``TrainingArguments``: the best checkpoint of a held-out part of the training data is kept, nothing
     is reported to trackers, evaluation batches are larger.
     """
@@ -49,7 +54,8 @@ class PromptTrainingArguments(TrainingArguments):
     init: str | None = field(
         default=None,
         metadata={
-            "help": "text[:WORDS], vocab, label-words, random, prompt:PATH, auto:FOLDER; default: by family."
+            "help": "text[:WORDS], vocab, label-words, random[:STD], prompt:PATH, auto:FOLDER; default: by "
+            "family."
         },
     )
     layout: str | None = field(default=None, metadata={"help": "Layout name; default: the family's."})
@@ -116,7 +122,15 @@ class PromptTrainingArguments(TrainingArguments):
         else:
             self.asked_no_evaluation = False
         self.remove_unused_columns = False
+        old_adamw = str(getattr(self.optim, "value", self.optim)) == ADAMW_HF
+        if old_adamw:
+            # transformers does not know the name any more; PromptTrainer brings the optimiser.
+            self.optim = "adamw_torch"
+            if self.adam_epsilon == _ADAM_EPSILON:
+                self.adam_epsilon = _ADAM_EPSILON_HF
         super().__post_init__()
+        if old_adamw:
+            self.optim = ADAMW_HF
         self.learning_rate = chosen_rate
 
     def _renamed(self, old: str, new: str, current: Any, value: Any = None) -> Any:

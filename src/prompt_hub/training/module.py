@@ -26,6 +26,9 @@ class PromptModule(nn.Module):
     ) -> dict[str, Tensor]:
         encoder = self._encoder[0]
         batch = encoder.to_batch(input_ids, attention_mask, read_positions, labels)
+        if self.training and encoder.trains_on_tokens:
+            batch = encoder.training_batch(batch)
+            return {"loss": encoder.backbone.target_loss(self.prompt, batch, by_token=True)}
         if encoder.task.kind == "generation":
             return {"loss": encoder.backbone.target_loss(self.prompt, batch)}
         logits = encoder.backbone.label_logits(self.prompt, batch, encoder.label_ids)

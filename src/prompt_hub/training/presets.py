@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.tasks.task import Task
+from prompt_hub.training.optimizers import ADAMW_HF
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,48 @@ class Preset:
     rate_factor: float
 
 
+@dataclass(frozen=True)
+class PaperPreset:
+    """init: initialiser spec. rate: of base and small models. rate_of_large: of a width of 1024 and more."""
+
+    init: str
+    rate: float
+    rate_of_large: float
+
+
 PRESETS = {
     "masked_lm": Preset("text", 0.3),
     "causal_lm": Preset("text", 0.05),
     "seq2seq_lm": Preset("vocab", 0.05),
 }
 
+PAPER_PRESETS = {
+    "masked_lm": PaperPreset("random:0.02", 1e-3, 1e-4),
+    "seq2seq_lm": PaperPreset("random:1", 5e-3, 1e-3),
+}
 
-def learning_rate_for(backbone: Backbone) -> float:
-    """The family's AdamW rate at this backbone's embedding scale, to two digits."""
+PAPER_RECIPE = {"optim": ADAMW_HF, "lr_scheduler_type": "constant", "max_grad_norm": 0.0}
+"""What else the paper's code trained with: its AdamW, a constant rate, no clipping."""
+
+_LARGE = 1024
+
+
+def init_for(backbone: Backbone, layout: str | None) -> str:
+    """The initialiser spec of the family under a layout (None: the family's own)."""
+    preset = _paper_preset(backbone, layout)
+    return preset.init if preset else PRESETS[backbone.family].init
+
+
+def learning_rate_for(backbone: Backbone, layout: str | None = None) -> float:
+    """The family's AdamW rate at this backbone's embedding scale, to two digits (``paper``: its own rate)."""
+    if preset := _paper_preset(backbone, layout):
+        return preset.rate if backbone.hidden < _LARGE else preset.rate_of_large
     scale = backbone.embedding_matrix.float().square().mean().sqrt().item()
     return float(f"{PRESETS[backbone.family].rate_factor * scale:.2g}")
+
+
+def _paper_preset(backbone: Backbone, layout: str | None) -> PaperPreset | None:
+    return PAPER_PRESETS.get(backbone.family) if layout == "paper" else None
 
 
 def instruction_for(task: Task, family: str) -> str:

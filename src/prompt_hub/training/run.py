@@ -27,7 +27,7 @@ from prompt_hub.tasks.splits import Split, hold_out, row_hashes
 from prompt_hub.tasks.task import Task
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import diagnose, relative_movement
-from prompt_hub.training.presets import PRESETS, instruction_for, learning_rate_for
+from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
 from prompt_hub.training.trainer import PromptTrainer, last_complete_checkpoint
 
 RECORD_NAME = "train.json"
@@ -162,8 +162,8 @@ def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTra
     """A copy of the arguments with rate and initialisation decided for this backbone."""
     args = copy.copy(args)
     if args.learning_rate is None:
-        args.learning_rate = learning_rate_for(backbone)
-    args.init = args.init or PRESETS[backbone.family].init
+        args.learning_rate = learning_rate_for(backbone, args.layout)
+    args.init = args.init or init_for(backbone, args.layout)
     return args
 
 

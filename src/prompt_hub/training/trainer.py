@@ -12,6 +12,7 @@ from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainerState
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
@@ -24,6 +25,7 @@ from prompt_hub.progress import progress_bar
 from prompt_hub.tasks.metrics import compute_metrics
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.module import PromptModule
+from prompt_hub.training.optimizers import ADAMW_HF, AdamWHF
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -55,6 +57,7 @@ class PromptTrainer(Trainer):
             data_collator=encoder.collate,
             compute_metrics=None if encoder.task.kind == "generation" else self._metrics,
             callbacks=list(callbacks),
+            optimizer_cls_and_kwargs=_own_optimizer(args),
         )
         self.remove_callback(ProgressCallback)
         self.remove_callback(PrinterCallback)
@@ -108,6 +111,14 @@ class PromptTrainer(Trainer):
             low, high = task.label_range
             references = [low + (high - low) * value for value in references]
         return compute_metrics(task, from_scores(self.encoder, logits).values, references)
+
+
+def _own_optimizer(args: PromptTrainingArguments) -> tuple[type[Optimizer], dict[str, Any]] | None:
+    """Class and settings of an optimiser that transformers does not have; None: it has the one named."""
+    if args.optim != ADAMW_HF:
+        return None
+    betas = (args.adam_beta1, args.adam_beta2)
+    return AdamWHF, {"lr": args.learning_rate, "betas": betas, "eps": args.adam_epsilon}
 
 
 def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> PromptTrainingArguments:

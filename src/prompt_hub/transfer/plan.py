@@ -67,7 +67,7 @@ class Target:
     fingerprint: str
     data: dict[str, Any]
     references: list[float] | None = None
-    template: str | None = None
+    template: str | dict[str, Any] | None = None
     label_words: list[str] = field(default_factory=list)
     prompt_len: int = 0
     room: int = 0
