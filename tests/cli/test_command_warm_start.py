@@ -67,6 +67,7 @@ def test_the_prompts_own_rows_are_refused_as_the_target(trained, files, own_colu
         (("--seeds", "1,1"), ("names one twice",)),
         (("--seeds", ""), ("No seeds",)),
         (("--seeds", "-1"), ("0 and 4294967295",)),
+        (("--eval-every", "5"), ("more than all steps",)),
         (("--hold-out", "0"), ("held-out training rows",)),
         (("--backbone", "bert"), ("masked_lm", "gpt2")),
         (("--max-steps", "4", "--epochs", "1"), ("Give one",)),

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from prompt_hub.errors import UserError
 from prompt_hub.transfer.speed_up import (
     Curve,
     SpeedUp,
@@ -77,8 +78,11 @@ def test_a_curve_of_losses_counts_lower_as_better():
 
 
 def test_a_curve_without_a_value_before_training_is_refused():
-    with pytest.raises(ValueError, match="before training"):
+    with pytest.raises(UserError, match="before training"):
         Curve((10, 20), (0.5, 0.6))
+    infinite = [{"step": 0, "eval_loss": float("inf")}, {"step": 5, "eval_loss": 1.0}]
+    with pytest.raises(UserError, match="lower --lr"):
+        Curve.of_history(infinite, "eval_loss", higher_is_better=False)
 
 
 def exact(ratio: float) -> SpeedUp:

@@ -105,6 +105,7 @@ def test_the_result_has_scores_gains_and_speed_ups_over_the_seeds(finished):
     _, result = finished
     assert list(result["starts"]) == ["cold", "warm", "other", "untrained"]
     assert result["n"] == 16 and result["seeds"] == [1, 2] and len(result["runs"]) == 8
+    assert (result["n_train"], result["n_held_out"]) == (48, 5)
     for name, found in result["starts"].items():
         runs = [run for run in result["runs"] if run["start"] == name]
         assert found["score"]["values"] == [run["score"] for run in runs]
@@ -204,10 +205,24 @@ def test_prompts_of_another_backbone_or_length_are_refused(tiny, prompts, tmp_pa
             source=prompts["source"],
         )  # fmt: skip
     long = SoftPrompt(torch.ones(5, 32), prompts["other"].prompt.metadata)
-    with pytest.raises(UserError, match="4 rows and --other"):
+    with pytest.raises(UserError, match="4 rows and the other prompt"):
         compare(tiny, tmp_path, prompts, other=Source("long", long))
-    with pytest.raises(UserError, match="same prompt"):
+    with pytest.raises(UserError, match="are the same"):
         compare(tiny, tmp_path, prompts, other=prompts["source"])
+
+
+def test_a_run_that_fails_is_named_and_those_before_it_are_kept(tiny, prompts, tmp_path):
+    args = arguments(tmp_path, learning_rate=1e38)
+    with pytest.raises(UserError, match=r"cold start, seed 1: .*(diverged|learning curve).*"):
+        compare(tiny, tmp_path, prompts, args=args)
+
+
+def test_the_same_source_under_another_path_is_the_same_comparison(tiny, prompts, tmp_path):
+    first = compare(tiny, tmp_path, prompts, seeds=(1,), other=None)
+    moved = tmp_path / "moved"
+    shutil.copytree(prompts["source"].place, moved)
+    again = compare(tiny, tmp_path, prompts, seeds=(1,), other=None, source=Source.read(str(moved)))
+    assert [run["prompt_hash"] for run in again["runs"]] == [run["prompt_hash"] for run in first["runs"]]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from prompt_hub.errors import UserError
 if TYPE_CHECKING:
     from prompt_hub.training.arguments import PromptTrainingArguments
 
+MAX_STEPS = 300
+"""Where neither steps nor epochs are asked for."""
+
 TrainFileOption = Annotated[
     Path | None, typer.Option("--train", help="Your training rows.", rich_help_panel=o.DATA)
 ]
@@ -23,9 +26,12 @@ EvalFileOption = Annotated[
 PromptLenOption = Annotated[int, typer.Option(help="Rows of the soft prompt.")]
 InitOption = Annotated[
     str | None,
-    typer.Option(help="text[:WORDS], vocab, label-words, random[:STD], prompt:PATH; default: by family."),
+    typer.Option(
+        help="text[:WORDS], vocab, label-words, random[:STD], prompt:PATH, random-like:PATH; default: by "
+        "family."
+    ),
 ]
-MaxStepsOption = Annotated[int | None, typer.Option(min=1, help="Training steps; default 300.")]
+MaxStepsOption = Annotated[int | None, typer.Option(min=1, help=f"Training steps; default {MAX_STEPS}.")]
 EpochsOption = Annotated[float | None, typer.Option(help="Instead of --max-steps.")]
 BatchOption = Annotated[int, typer.Option(min=1, help="Training rows a step and device.")]
 RateOption = Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")]
@@ -117,7 +123,7 @@ def training_values(
     if epochs is not None:
         values["num_train_epochs"] = epochs
     else:
-        values["max_steps"] = max_steps or 300
+        values["max_steps"] = max_steps or MAX_STEPS
     if eval_every is not None:
         values["save_steps"] = eval_every
     return dict(

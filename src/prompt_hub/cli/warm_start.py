@@ -87,6 +87,10 @@ def warm_start(
         limit_train=limit_train,
         limit_eval=limit_eval,
     )
+    if epochs is None and eval_every is not None and eval_every > (max_steps or t.MAX_STEPS):
+        raise UserError(
+            f"--eval-every {eval_every} is more than all steps: a curve needs a point after the start."
+        )
     chosen_seeds = t.seeds_from(seeds)
     set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
@@ -167,7 +171,8 @@ def print_starts(result: Mapping[str, Any], console: Any) -> None:
         for curve, speed_up in found.get("speed_up", {}).items()
     ]
     print_table(
-        "Speed-up over the cold start on held-out rows, geometric mean over seeds (95%)",
+        f"Speed-up over the cold start, on {result['n_held_out']} held-out rows: geometric mean over seeds "
+        "(95%)",
         ["start", "by", "to its best result", "to convergence"],
         rows,
         console,

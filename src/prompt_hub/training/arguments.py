@@ -54,8 +54,8 @@ class PromptTrainingArguments(TrainingArguments):
     init: str | None = field(
         default=None,
         metadata={
-            "help": "text[:WORDS], vocab, label-words, random[:STD], prompt:PATH, auto:FOLDER; default: by "
-            "family."
+            "help": "text[:WORDS], vocab, label-words, random[:STD], prompt:PATH, random-like:PATH, "
+            "auto:FOLDER; default: by family."
         },
     )
     layout: str | None = field(default=None, metadata={"help": "Layout name; default: the family's."})

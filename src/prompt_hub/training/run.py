@@ -110,7 +110,7 @@ def train_prompt(
         checkpoint = last_complete_checkpoint(checkpoints)
     main = args.process_index == 0
     initial = _initial(args, encoder)
-    chosen, held_out = _split(train, args)
+    chosen, held_out = split_for_choice(train, args)
     rows = encode_split(encoder, chosen)
     held_out_rows = encode_split(encoder, held_out) if held_out else None
     args.output_dir = str(checkpoints)
@@ -167,7 +167,8 @@ def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTra
     return args
 
 
-def _split(train: Split, args: PromptTrainingArguments) -> tuple[Split, Split | None]:
+def split_for_choice(train: Split, args: PromptTrainingArguments) -> tuple[Split, Split | None]:
+    """The rows to train on, and those held out to choose the checkpoint; None where there are none."""
     if args.hold_out < 1 or len(train) < 10:
         return train, None
     return hold_out(train, fraction=0.1, maximum=args.hold_out, seed=args.seed)
@@ -220,6 +221,8 @@ def run_settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) 
 def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
     asked = json.loads(json.dumps(asked, default=str))
     changed = [name for name in asked if name in stored and stored[name] != asked[name]]
+    if "init" in changed and _same_start(stored, asked):
+        changed.remove("init")
     if changed:
         name = changed[0]
         raise OtherSettings(
@@ -228,6 +231,13 @@ def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> 
             + (f" (and {', '.join(changed[1:])} differ too)." if len(changed) > 1 else ".")
             + " Repeat the old settings, or choose another --output."
         )
+
+
+def _same_start(stored: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether two initialisations are of one kind and from one prompt, read from two places."""
+    kinds = {parse_init(settings["init"])[0] for settings in (stored, asked)}
+    prompts = {settings.get("init_prompt") for settings in (stored, asked)}
+    return len(kinds) == len(prompts) == 1 and None not in prompts
 
 
 def _finished(

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from prompt_hub.errors import UserError
 from prompt_hub.evaluation.over_seeds import ratios_over_seeds
 
 CONVERGED = 0.1
@@ -38,7 +39,10 @@ class Curve:
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.values) or len(self.steps) < 2 or self.steps[0] != 0:
-            raise ValueError("A curve needs a value before training and at least one after it.")
+            raise UserError(
+                "A learning curve needs a value before training and one after it; there are values at steps "
+                f"{self.steps}. Evaluate more often (--eval-every), or lower --lr where they were no numbers."
+            )
 
     @classmethod
     def of_history(cls, history: Iterable[Mapping[str, Any]], key: str, higher_is_better: bool) -> Curve:

@@ -63,31 +63,32 @@ def check_sources(
     """
     encoder, warnings = fitting_encoder(backbone, source.prompt, task, layout)
     if source.prompt.train_rows is None:
-        warnings.append(_unknown_rows("--source", source))
+        warnings.append(_unknown_rows(source))
     if other is None:
         return encoder.layout.name, warnings
     warnings += fitting_encoder(backbone, other.prompt, task, encoder.layout.name)[1]
     if other.prompt.hash == source.prompt.hash:
         raise UserError(
-            f"--source and --other are the same prompt ({source.prompt.hash}). Name a prompt of a task of "
-            "another type with --other, or leave it out."
+            f"Source and other prompt are the same ({source.prompt.hash}). Name a prompt of a task of "
+            "another type as the other one, or leave it out."
         )
     if other.prompt.prompt_len != source.prompt.prompt_len:
         raise UserError(
-            f"--source {source.place} has {source.prompt.prompt_len} rows and --other {other.place} "
-            f"{other.prompt.prompt_len}: the runs would not be alike. Name a prompt of the same length."
+            f"The source {source.place} has {source.prompt.prompt_len} rows and the other prompt "
+            f"{other.place} {other.prompt.prompt_len}: the runs would not be alike. Name one of the same "
+            "length."
         )
     if other.prompt.train_rows is None:
-        warnings.append(_unknown_rows("--other", other))
+        warnings.append(_unknown_rows(other))
     if other.prompt.metadata.task_type == task.type != "custom":
         warnings.append(
-            f"--other is a prompt of the target's own type ({task.type}); it is meant to be of another."
+            f"The other prompt is of the target's own type ({task.type}); it is meant to be of another."
         )
     return encoder.layout.name, warnings
 
 
-def _unknown_rows(option: str, source: Source) -> str:
-    return f"{option} {source.place} does not say which rows it was trained on; overlap was not checked."
+def _unknown_rows(source: Source) -> str:
+    return f"The prompt {source.place} does not say which rows it was trained on; overlap was not checked."
 
 
 def unseen(split: Split, sources: Sequence[Source | None]) -> tuple[Split, int]:

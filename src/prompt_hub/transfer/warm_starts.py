@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from prompt_hub.tasks.metrics import primary_metric
 from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Task
 from prompt_hub.training.arguments import PromptTrainingArguments
-from prompt_hub.training.run import OtherSettings, TrainingResult, train_prompt
+from prompt_hub.training.run import OtherSettings, TrainingResult, split_for_choice, train_prompt
 from prompt_hub.transfer.speed_up import Curve, comparable_speed_up, convergence_speed_up, summary
 from prompt_hub.transfer.starts import Source, Start, check_sources, starts, unseen
 
@@ -42,7 +43,9 @@ def train_from(
     (``train``, ``validation``). Raises ``UserError`` for a source that does not fit, or too few rows.
     """
     args = copy.copy(args)
-    args.layout, _ = check_sources(source, None, backbone, task, args.layout)
+    args.layout, messages = check_sources(source, None, backbone, task, args.layout)
+    for message in messages:
+        warnings.warn(message, stacklevel=2)
     rows, removed_train = unseen(train, [source])
     reported, removed_validation = unseen(validation, [source])
     for split, removed in ((rows, removed_train), (reported, removed_validation)):
@@ -77,7 +80,7 @@ def compare_starts(
     a folder with a comparison of other settings.
     """
     seeds = _checked(seeds)
-    layout, warnings = check_sources(source, other, backbone, task, args.layout)
+    layout, messages = check_sources(source, other, backbone, task, args.layout)
     prompts = [source, other]
     rows, removed_train = unseen(train, prompts)
     reported, removed_validation = unseen(validation, prompts)
@@ -90,16 +93,16 @@ def compare_starts(
     args.prompt_len, args.layout, args.eval_on_start = source.prompt.prompt_len, layout, True
     record = _record(folder / RECORD_NAME, source, other, task, rows, reported, seeds)
     metric = primary_metric(task)
+    plan = [(seed, start) for seed in seeds for start in starts(source, other, args.init)]
     runs: dict[str, list[dict[str, Any]]] = {}
-    for seed in seeds:
-        for start in starts(source, other, args.init):
-            trained = _run(backbone, task, rows, reported, args, folder / "runs" / start.name, start, seed)
-            run = _described(trained, start, seed, metric)
-            runs.setdefault(start.name, []).append(run)
-            say(
-                f"{start.label}, seed {seed}: {metric} {run['score']:.3f} after {run['steps']} steps "
-                f"({trained.seconds:.0f} s)"
-            )
+    for number, (seed, start) in enumerate(plan, 1):
+        trained = _run(backbone, task, rows, reported, args, folder / "runs" / start.name, start, seed)
+        run = _described(trained, start, seed, metric)
+        runs.setdefault(start.name, []).append(run)
+        say(
+            f"{number} of {len(plan)}: {start.label}, seed {seed}: {metric} {run['score']:.3f} after "
+            f"{run['steps']} steps ({trained.seconds:.0f} s)"
+        )
     result: dict[str, Any] = {
         "task": task.name,
         "task_type": task.type,
@@ -109,12 +112,13 @@ def compare_starts(
         "metric": metric,
         "n": len(reported),
         "n_train": len(rows),
+        "n_held_out": len(split_for_choice(rows, args)[1] or ()),
         "seeds": list(seeds),
         "removed_overlap": {"train": removed_train, "validation": removed_validation},
         "starts": {name: _start(found, runs["cold"]) for name, found in runs.items()},
         "floors": _floors(runs["cold"], metric),
         "runs": [run for found in runs.values() for run in found],
-        "warnings": warnings,
+        "warnings": messages,
     }
     result["figure"] = str(draw_learning_curves(result, folder / FIGURE_NAME))
     record.finish(folder / RECORD_NAME, result)
@@ -191,16 +195,15 @@ def _run(
     args.init, args.seed = start.init, seed
     # The floors are the same for all runs of a seed but for the random prompt's size.
     floors = FLOORS if start.name == "cold" else ()
-    return train_prompt(
-        backbone,
-        task,
-        rows,
-        args,
-        folder / f"seed-{seed}",
-        validation=reported,
-        resume=True,
-        floors=floors,
-    )
+    place = folder / f"seed-{seed}"
+    try:
+        return train_prompt(
+            backbone, task, rows, args, place, validation=reported, resume=True, floors=floors
+        )
+    except OtherSettings:
+        raise
+    except UserError as error:
+        raise UserError(f"{start.label}, seed {seed}: {error} The runs before it are kept.") from None
 
 
 def _described(trained: TrainingResult, start: Start, seed: int, metric: str) -> dict[str, Any]:
