@@ -33,8 +33,8 @@ def train(
     init: Annotated[
         str | None,
         typer.Option(
-            help="text[:WORDS], vocab, label-words, random, prompt:PATH, auto:FOLDER (its best prompt); "
-            "default: the family's."
+            help="text[:WORDS], vocab, label-words, random, prompt:PATH, random-like:PATH, "
+            "auto:FOLDER (its best prompt); default: the family's."
         ),
     ] = None,
     max_steps: t.MaxStepsOption = None,
