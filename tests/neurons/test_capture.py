@@ -170,6 +170,11 @@ def test_a_position_that_is_not_there_is_refused(tiny, kind, stack, positions, s
         )
 
 
+def test_a_layout_that_the_model_cannot_place_is_refused(tiny):
+    with pytest.raises(UserError, match="'paper' is for BERT, RoBERTa, T5"):
+        capture_prompt(tiny("bart"), make_prompt(tiny("bart")), layout="paper")
+
+
 def test_a_value_that_was_not_captured_is_refused_by_name(tiny):
     found = capture_prompt(tiny("bert"), make_prompt(tiny("bert")), values=("after",))
     with pytest.raises(UserError, match="Unknown captured value 'before'"):

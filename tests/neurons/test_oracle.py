@@ -9,16 +9,13 @@ import pytest
 import torch
 from transformers import RobertaForMaskedLM, T5ForConditionalGeneration
 
-from prompt_hub.backbones import Placement
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
-from prompt_hub.encoding.layouts import Layout
 from prompt_hub.neurons.capture import capture_prompt
 from prompt_hub.neurons.overlap import overlap, overlap_by_window
 
 TOLERANCE = 1e-5
 PAIRS = ((0, 1), (0, 2), (1, 2), (0, 0))
-PAPER = Layout("paper", ("masked_lm",), Placement(mask_in_prompt_row=True, prompt_positions="none"))
 
 
 class RobertaTokens:
@@ -52,9 +49,9 @@ def captured(oracle):
     arrays = np.load(oracle / "neurons" / "neurons.npz")
     ours = {}
     # The original reads after GELU in RoBERTa, before ReLU in T5's decoder.
-    for name, backbone, layout, value in (("roberta", roberta, PAPER, "after"), ("t5", t5, None, "before")):
+    for name, backbone, value in (("roberta", roberta, "after"), ("t5", t5, "before")):
         prompts = torch.as_tensor(np.load(oracle / name / "oracle.npz")["prompts"])
-        ours[name] = np.stack([capture_prompt(backbone, each, layout=layout)[value] for each in prompts])
+        ours[name] = np.stack([capture_prompt(backbone, each, layout="paper")[value] for each in prompts])
     return arrays, ours
 
 

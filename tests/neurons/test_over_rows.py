@@ -105,10 +105,15 @@ def test_a_batch_of_prompt_positions_is_kept_small(tiny, monkeypatch):
     assert sizes == [3, 3, 1, 7]
 
 
-def test_rows_without_a_prompt_are_looked_at_too(tiny):
-    backbone = tiny("bert")
-    encoder, rows = Encoder(backbone, get_task("sst2"), 0), split(5)
-    assert capture_rows(encoder, None, rows).mean.abs().max() > 0
+@pytest.mark.parametrize("layout", ["prompt-mask-text", "paper"])
+def test_rows_without_a_prompt_are_read_at_the_mask_too(tiny, layout):
+    """Layout paper keeps one row, over which the mask is written: the same as any prompt of one row."""
+    backbone = tiny("roberta")
+    encoder, rows = Encoder(backbone, get_task("sst2"), 1, layout), split(5)
+    found = capture_rows(encoder, None, rows)
+    assert found.mean.abs().max() > 0
+    one_row = capture_rows(encoder, torch.randn(1, backbone.hidden), rows)
+    assert torch.allclose(found.mean, one_row.mean, atol=1e-5) is (layout == "paper")
 
 
 @pytest.mark.parametrize(

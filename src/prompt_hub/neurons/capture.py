@@ -155,7 +155,7 @@ def input_positions(
         if in_decoder:
             # The decoder holds its start tokens only; the label is read from the last of them.
             return torch.full((batch.size, 1), -1, device=device)
-        if batch.placement.mask_in_prompt_row and prompt_len:
+        if batch.placement.mask_in_prompt_row:
             return torch.zeros(batch.size, 1, dtype=torch.long, device=device)
         assert batch.read_positions is not None
         return batch.read_positions[:, :1] + prompt_len
@@ -209,6 +209,7 @@ def dummy_batch(backbone: Backbone, layout: str | Layout | None = None) -> Batch
     sequence-to-sequence model. A causal LM gets no token at all: its last prompt position is read.
     """
     chosen = layout if isinstance(layout, Layout) else layout_for(backbone.family, layout)
+    chosen.check_model(backbone)
     tokenizer = backbone.tokenizer
     if backbone.family == "causal_lm":
         ids, read = [], -1
