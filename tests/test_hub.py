@@ -101,6 +101,13 @@ def test_cross_task_training_leaves_out_rows_that_the_source_has_seen(
     assert result["n"] == 24 + 5 - result["removed_overlap"]
 
 
+def test_training_can_start_from_the_best_prompt_of_a_folder(seed_world):
+    PromptHub(args=small()).train_prompt()
+    result = PromptHub(args=small(dataset="rotten_tomatoes", init="auto:outputs")).train_prompt()
+    record = json.loads((Path(result["prompt"]) / "train.json").read_text())
+    assert record["settings"]["start"]["task"] == "sst2" and record["settings"]["start"]["n"] >= 10
+
+
 def test_train_and_evaluate_with_names_that_overwrite_the_arguments(seed_world):
     trainer = PromptHub(args=small())
     trainer.train_prompt('roberta-large', 'sst2')  # fmt: skip

@@ -83,13 +83,19 @@ def test_more_rows_are_read_until_enough_are_left(roberta, tmp_path):
     assert asked[0] == 20 and asked[-1] > 20 and set(table["n"]) == {20}
 
 
-def test_a_candidate_trained_on_most_of_the_targets_rows_is_left_out(roberta, tmp_path):
+def test_a_candidate_trained_on_nearly_all_of_the_targets_rows_is_left_out(roberta, tmp_path):
     folder = store(
-        tmp_path, a=make_prompt(roberta, "a", SPLIT.examples[:30]), b=make_prompt(roberta, "b", seed=1)
+        tmp_path, a=make_prompt(roberta, "a", SPLIT.examples[:39]), b=make_prompt(roberta, "b", seed=1)
     )
     table = rank(make_task(), folder, backbone=roberta, rows=SPLIT, limit=40)
     assert list(table["prompt"]) == ["b"] and set(table["n"]) == {40}
-    assert reasons(table) == {"a": "it was trained on 75% of the target's rows"}
+    assert reasons(table) == {"a": "it was trained on 98% of the target's rows"}
+
+
+def test_when_all_were_trained_on_the_targets_rows_the_message_says_so(roberta, tmp_path):
+    folder = store(tmp_path, a=make_prompt(roberta, "a", SPLIT.examples))
+    with pytest.raises(UserError, match=r"can be a source\. a: it was trained on 100% of the target's rows"):
+        ranked(folder, roberta)
 
 
 def test_when_too_few_rows_are_left_the_message_says_so(roberta, tmp_path):

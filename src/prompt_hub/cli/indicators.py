@@ -84,11 +84,12 @@ def compare(
 
       prompt-hub indicators compare --prompts runs --by c_avg,c_concat
     """
+    from prompt_hub.indicators import Context
     from prompt_hub.indicators import compare as run
 
     set_quiet(quiet)
     chosen = _prompts(prompts, without, family, layout)
-    table = run(chosen, _names(by), all_rows=_all_rows(rows))
+    table = run(chosen, _names(by), context=Context(all_rows=_all_rows(rows)))
     for name, part in table.groupby("indicator", sort=False):
         matrix = part.pivot_table(index="target", columns="source", values="value", sort=False)
         if output is not None:

@@ -47,7 +47,8 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     """The scores with interval and floors, and every warning."""
     metrics, floors = result["metrics"], result.get("floors", {})
     names = {"majority": "majority", "no_prompt": "no prompt", "random_prompt": "random prompt"}
-    columns = ["metric", "prompt", "95% interval", *(names[name] for name in floors)]
+    who = "together" if "members" in result else "prompt"
+    columns = ["metric", who, "95% interval", *(names[name] for name in floors)]
     rows = []
     for metric, value in metrics.items():
         if metric == "combined_score" and len(metrics) == 2:

@@ -84,10 +84,7 @@ def rank(
     collection = load_prompts(prompts)
     model = None
     if indicator is None or Needs.BACKBONE in indicator.needs:
-        # With a name given the prompts need not say one.
-        stored = next(iter(collection.prompts.values()), None) if backbone else one_backbone(collection)
-        assert stored is not None
-        model = o.backbone_of(stored, backbone, revision, device, dtype)
+        model = o.backbone_of(one_backbone(collection, backbone), backbone, revision, device, dtype)
         chosen = o.with_template(chosen, template, model.family)
     table = run(
         chosen,

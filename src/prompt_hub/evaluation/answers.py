@@ -93,22 +93,26 @@ def resampled_scores(
 
     The samples are of the whole split: answers on other rows of it, in another call, are paired with these.
     """
+    blocks = resample_counts(answers[0].total, n_resamples, seed)
+    return np.concatenate([scores_under(task, answers, counts) for counts in blocks], axis=1)
+
+
+def scores_under(task: Task, answers: Sequence[Answers], counts: np.ndarray) -> np.ndarray:
+    """``[A, R]``: scores of A answers, all on the same rows, where row i counts ``counts[r, i]`` times.
+
+    counts: ``[R, total]`` over the whole split. NaN where no row counts.
+    """
     first, metric = answers[0], primary_metric(task)
-    blocks = []
-    for counts in resample_counts(first.total, n_resamples, seed):
-        drawn = counts if len(first) == first.total else counts[:, first.rows]
-        if first.scores is not None:
-            scores = np.stack([each.scores for each in answers if each.scores is not None])
-            blocks.append(metric_under_counts(task, metric, drawn, scores=scores))
-        else:
-            each_one = [
-                metric_under_counts(
-                    task, metric, drawn, predictions=each.predictions, references=each.references
-                )
-                for each in answers
-            ]
-            blocks.append(np.stack(each_one))
-    return np.concatenate(blocks, axis=1)
+    drawn = counts if len(first) == first.total else counts[:, first.rows]
+    if first.scores is not None:
+        scores = np.stack([each.scores for each in answers if each.scores is not None])
+        return metric_under_counts(task, metric, drawn, scores=scores)
+    return np.stack(
+        [
+            metric_under_counts(task, metric, drawn, predictions=each.predictions, references=each.references)
+            for each in answers
+        ]
+    )
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -20,15 +20,13 @@ def compare(
     prompts: Mapping[str, SoftPrompt],
     by: Iterable[str] | None = None,
     *,
-    all_rows: bool = False,
     context: Context | None = None,
 ) -> pd.DataFrame:
     """A row for every indicator and ordered pair of prompts: indicator, target, source, value.
 
-    by: names of indicators; by default all that look at prompts only. all_rows: also rows that a layout
-    never reads, as in the paper's code. context: for indicators that need a backbone; instead of all_rows.
+    by: names of indicators; by default all that look at prompts only.
     """
-    used = context or Context(all_rows=all_rows)
+    used = context or Context()
     tables = [
         matrix_of(indicator, prompts, used)
         .stack()

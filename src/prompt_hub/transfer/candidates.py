@@ -134,8 +134,16 @@ def all_of(checks: Sequence[Check]) -> Check:
     return check
 
 
-def one_backbone(collection: Collection) -> SoftPrompt:
-    """A prompt of the backbone that all of them share; ``UserError`` where they do not share one."""
+def one_backbone(collection: Collection, name: str | None = None) -> SoftPrompt:
+    """A prompt of the backbone that all of them share; ``UserError`` where they do not share one.
+
+    name: a backbone that was asked for; then any prompt will do.
+    """
+    if not collection.prompts:
+        reasons = " ".join(f"{name}: {why}" for name, why in collection.damaged.items())
+        raise UserError(f"No prompt in {collection.place} can be read. {reasons}")
+    if name is not None:
+        return next(iter(collection.prompts.values()))
     by_name = {prompt.metadata.backbone_name: prompt for prompt in collection.prompts.values()}
     named = sorted(name for name in by_name if name)
     if not named:

@@ -16,10 +16,10 @@ import torch
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
-from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
+from prompt_hub.evaluation.answers import Answers, interval, resampled_scores, scores_under
 from prompt_hub.evaluation.evaluate import Evaluation, evaluate_rows
 from prompt_hub.prompts.initialisers import random_like
-from prompt_hub.tasks.metrics import majority_score, metric_under_counts, primary_metric, resample_counts
+from prompt_hub.tasks.metrics import majority_score, primary_metric, resample_counts
 from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 from prompt_hub.transfer.candidates import Candidate, Candidates
@@ -27,8 +27,8 @@ from prompt_hub.transfer.candidates import Candidate, Candidates
 Loader = Callable[[int | None], Split]
 """Rows of the target, at most so many; a larger limit holds all rows of a smaller one."""
 
-MOSTLY = 0.5
-"""A candidate that has seen this share of the target's rows was trained on them: its score says nothing."""
+NEARLY_ALL = 0.95
+"""A candidate that has seen this share of the target's rows leaves none to score it on."""
 
 LEAST_ROWS = 10
 RESAMPLES = 1000
@@ -75,16 +75,17 @@ class Standings:
 def draw_sample(load: Loader, size: int, candidates: Candidates, seed: int) -> Sample:
     """At most ``size`` rows that no candidate was trained on.
 
-    Candidates that were trained on most of the target's rows are left out. Of the others, rows that any of
-    them has seen are: all are then scored on the same rows. Reads more rows until there are enough.
+    Candidates that were trained on nearly all of the target's rows are left out. Of the others, rows that any
+    of them has seen are: all are then scored on the same rows. Reads more rows until there are enough.
     """
     limit = size
     while True:
         rows = load(limit)
         hashes = row_hashes(rows.examples)
         seen = {each.name: _seen(each, hashes) for each in candidates.found}
-        trained = {name: float(each.mean()) for name, each in seen.items() if each.mean() >= MOSTLY}
-        known = np.any([each for name, each in seen.items() if name not in trained], axis=0)
+        trained = {name: float(each.mean()) for name, each in seen.items() if each.mean() >= NEARLY_ALL}
+        others = [each for name, each in seen.items() if name not in trained]
+        known = np.any([np.zeros(len(rows), bool), *others], axis=0)
         if (~known).sum() >= size or len(rows) < limit or not len(rows):
             break
         limit *= 4
@@ -166,8 +167,8 @@ def expected_score(task: Task, answers: Sequence[Answers], seed: int = 0) -> flo
     """
     total, weight = 0.0, 0
     for counts in resample_counts(len(answers[0]), RESAMPLES, seed):
-        picked = _best(_under(task, answers, counts))
-        others = _under(task, answers, (counts == 0).astype(float))
+        picked = _best(scores_under(task, answers, counts))
+        others = scores_under(task, answers, (counts == 0).astype(float))
         values = (picked * others).sum(0)
         known = np.isfinite(values)
         total, weight = total + float(values[known].sum()), weight + int(known.sum())
@@ -184,23 +185,6 @@ def _encoders(backbone: Backbone, task: Task, candidates: Candidates, layout: st
             problems[each.name] = str(error).rstrip(".")
     candidates.leave_out(problems)
     return encoders
-
-
-def _under(task: Task, answers: Sequence[Answers], counts: np.ndarray) -> np.ndarray:
-    """``[A, R]`` scores where row i counts ``counts[r, i]`` times."""
-    return np.stack(
-        [
-            metric_under_counts(
-                task,
-                primary_metric(task),
-                counts,
-                scores=each.scores,
-                predictions=each.predictions,
-                references=each.references,
-            )
-            for each in answers
-        ]
-    )
 
 
 def _best(values: np.ndarray) -> np.ndarray:
