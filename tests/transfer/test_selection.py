@@ -12,7 +12,7 @@ from prompt_hub.evaluation.stored import evaluate_stored
 from prompt_hub.indicators import INDICATORS, Target
 from prompt_hub.indicators.base import Indicator, Needs
 from prompt_hub.prompts.collection import load_prompts
-from prompt_hub.tasks import Split
+from prompt_hub.tasks import Split, get_task
 from prompt_hub.transfer import rank
 
 SPLIT = make_split()
@@ -207,6 +207,19 @@ def test_by_an_indicator_too(mixed, roberta):
     table = ranked(mixed, by="c_avg", reference=make_prompt(roberta, "tone", seed=9))
     assert set(table["prompt"]) == {"p0", "p1", "p2", "p3"} and set(reasons(table)) == set(EXPECTED)
     assert "backbones differ" in reasons(table)["bert"]
+
+
+def test_prompts_that_all_have_another_layout_are_used_under_it(roberta, tmp_path):
+    folder = store(
+        tmp_path, **{f"p{seed}": make_prompt(roberta, "x", seed=seed, layout="paper") for seed in (0, 1)}
+    )
+    task = get_task("sst2")
+    table = rank(task, folder, backbone=roberta, rows=SPLIT, limit=40)
+    prompt = load_prompts(folder).prompts["p0"]
+    expected = evaluate_stored(roberta, prompt, task, SPLIT, layout="paper", floors=()).score
+    assert table.set_index("prompt").loc["p0", "value"] == expected
+    with pytest.raises(UserError, match="layouts differ"):
+        rank(task, folder, backbone=roberta, rows=SPLIT, layout="prompt-mask-text")
 
 
 @pytest.mark.parametrize("by", ["score", "c_avg"])

@@ -85,7 +85,7 @@ def rank(
     model = None
     if indicator is None or Needs.BACKBONE in indicator.needs:
         model = o.backbone_of(one_backbone(collection, backbone), backbone, revision, device, dtype)
-        chosen = o.with_template(chosen, template, model.family)
+        chosen = o.with_template(chosen, template, model.family, layout)
     table = run(
         chosen,
         collection,

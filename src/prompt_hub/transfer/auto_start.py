@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_hub.backbones.base import Backbone
+from prompt_hub.encoding.layouts import layout_for
 from prompt_hub.errors import UserError
 from prompt_hub.prompts.collection import load_prompts
 from prompt_hub.runs.records import Record
@@ -80,7 +81,7 @@ def _chosen(
         collection,
         backbone=backbone,
         rows=rows,
-        layout=args.layout,
+        layout=layout_for(backbone.family, args.layout).name,
         batch_size=args.per_device_eval_batch_size,
         seed=args.seed,
     )

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prompt_hub.backbones.base import BackboneIdentity
+from prompt_hub.backbones.base import Backbone, BackboneIdentity
+from prompt_hub.encoding.layouts import layout_for
 from prompt_hub.errors import UserError
 from prompt_hub.indicators.compare import task_types
 from prompt_hub.indicators.measured import task_of
@@ -132,6 +133,16 @@ def all_of(checks: Sequence[Check]) -> Check:
         return [problem for one, _ in found for problem in one], [text for _, some in found for text in some]
 
     return check
+
+
+def layout_of(collection: Collection, backbone: Backbone, asked: str | None) -> str:
+    """The layout to use candidates under: the one asked for, the one that all of them have, the family's."""
+    stored = {
+        prompt.metadata.layout
+        for prompt in collection.prompts.values()
+        if not misfits(prompt.metadata, prompt.hidden, backbone.identity, None)[0]
+    }
+    return layout_for(backbone.family, asked or (stored.pop() if len(stored) == 1 else None)).name
 
 
 def one_backbone(collection: Collection, name: str | None = None) -> SoftPrompt:

@@ -184,6 +184,7 @@ def _encoders(backbone: Backbone, task: Task, candidates: Candidates, layout: st
         except UserError as error:
             problems[each.name] = str(error).rstrip(".")
     candidates.leave_out(problems)
+    candidates.warnings += dict.fromkeys(text for each in encoders.values() for text in each.warnings)
     return encoders
 
 

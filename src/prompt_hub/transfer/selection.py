@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from prompt_hub.backbones import Backbone, load_backbone
-from prompt_hub.encoding.layouts import layout_for
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.indicators.base import Context, Indicator, Needs, Target
 from prompt_hub.indicators.registry import INDICATORS, get_indicator
@@ -27,7 +26,7 @@ SAMPLE_ROWS = 200
 
 @dataclass(frozen=True)
 class Settings:
-    """limit: labelled rows of the target to look at. layout: of the candidates; None: the family's."""
+    """limit: labelled rows of the target to look at. layout: see ``candidates.layout_of``."""
 
     limit: int = SAMPLE_ROWS
     layout: str | None = None
@@ -108,7 +107,7 @@ def check_way(by: str, limit: int = SAMPLE_ROWS) -> Indicator | None:
 def _by_score(
     target: Task, collection: Collection, backbone: Backbone, load: Loader, settings: Settings
 ) -> pd.DataFrame:
-    layout = layout_for(backbone.family, settings.layout).name
+    layout = of.layout_of(collection, backbone, settings.layout)
     fits = of.fits_backbone(backbone.identity, layout)
     candidates = of.gather(collection, target.name, fits, strict=settings.strict)
     sample = draw_sample(load, settings.limit, candidates, settings.seed)
@@ -163,7 +162,7 @@ def _by_indicator(
             )
         checks.append(of.like(reference, same_length=indicator.same_length))
     if backbone is not None:
-        layout = layout_for(backbone.family, settings.layout).name
+        layout = of.layout_of(collection, backbone, settings.layout)
         checks.append(of.fits_backbone(backbone.identity, layout))
     check = of.all_of(checks)
     without = [reference.hash] if reference else []
