@@ -10,6 +10,7 @@ from prompt_hub.errors import UserError
 from prompt_hub.tasks import get_task
 from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Plan, Source, Target, model_identity
 from prompt_hub.transfer.planning import plan_matrix
+from prompt_hub.transfer.sources import Training
 
 TRAINING = {"max_steps": 2, "prompt_len": 4, "use_cpu": True}
 
@@ -67,6 +68,7 @@ def with_target(**changes) -> Plan:
     [
         changed(dtype="bfloat16"),
         changed(layout="another"),
+        changed(metric_version=999),
         changed(backbone={"family": "causal_lm", "embedding_hash": "another"}),
         changed(sources=(replace(source("a"), identity={"prompt_hash": "another"}), source("b"))),
         with_target(fingerprint="another task"),
@@ -74,7 +76,7 @@ def with_target(**changes) -> Plan:
         with_target(template="another"),
         with_target(label_words=["c", "d"]),
     ],
-    ids=["dtype", "layout", "backbone", "prompt", "task", "rows", "template", "label words"],
+    ids=["dtype", "layout", "metrics", "backbone", "prompt", "task", "rows", "template", "label words"],
 )
 def test_the_key_of_a_cell_covers_whatever_its_score_depends_on(other):
     assert keys(plan("ab"), CELL) - keys(other, CELL)
@@ -85,12 +87,6 @@ def test_the_key_of_a_cell_does_not_cover_what_things_are_called():
     sources = tuple(replace(each, folder="elsewhere") for each in plan("ab").sources)
     assert keys(plan("ab"), CELL) == keys(changed(backbone=renamed, sources=sources), CELL)
     assert "name" not in model_identity(renamed)
-
-
-def test_the_version_of_the_metrics_is_in_the_key(monkeypatch):
-    before = keys(plan("ab"), CELL)
-    monkeypatch.setattr("prompt_hub.transfer.plan.METRIC_VERSION", 999)
-    assert not before & keys(plan("ab"), CELL)
 
 
 def test_a_cell_waits_for_the_training_of_its_own_source_alone_and_comes_right_after_it():
@@ -131,24 +127,25 @@ def test_no_plan_an_older_one_and_a_damaged_one_are_told_apart(tmp_path, text, s
 
 def test_what_decides_a_training_decides_the_keys_of_its_cells(tiny, data):
     def cells(**changes) -> set[str]:
-        options = {"seeds": (1,), "data_dir": data, "training": {**TRAINING, **changes.pop("training", {})}}
-        return keys(plan_matrix(tiny("gpt2"), ["sst2"], **{**options, **changes}), CELL)
+        values = {**TRAINING, **changes.pop("values", {})}
+        training = Training(**{"seeds": (1,), "values": values, "data_dir": data, **changes})
+        return keys(plan_matrix(tiny("gpt2"), ["sst2"], training, data_dir=data), CELL)
 
     first = cells()
-    assert first == cells(training={"disable_tqdm": False})
+    assert first == cells(values={"disable_tqdm": False})
     for changes in (
         {"seeds": (2,)},
-        {"limit_train": 20},
-        *({"training": {name: value}} for name, value in (("max_steps", 3), ("learning_rate", 0.1),
+        {"limit": 20},
+        *({"values": {name: value}} for name, value in (("max_steps", 3), ("learning_rate", 0.1),
           ("prompt_len", 5), ("init", "vocab"), ("hold_out", 2), ("adam_beta1", 0.5))),
     ):  # fmt: skip
         assert not first & cells(**changes), changes
 
 
 def test_another_limit_of_rows_makes_other_cells_and_keeps_the_trainings(tiny, data):
+    training = Training(values=TRAINING, data_dir=data)
     plans = [
-        plan_matrix(tiny("gpt2"), ["sst2", "rte"], data_dir=data, training=TRAINING, limit=limit)
-        for limit in (10, 12)
+        plan_matrix(tiny("gpt2"), ["sst2", "rte"], training, data_dir=data, limit=limit) for limit in (10, 12)
     ]
     assert not keys(plans[0], CELL) & keys(plans[1], CELL)
     assert keys(plans[0], TRAIN) == keys(plans[1], TRAIN)
@@ -158,54 +155,56 @@ def test_prompts_of_another_backbone_are_named_and_left_out_or_refused(tiny, dat
     make_prompt("llama", "sst2").save_pretrained(prompts / "foreign")
     (prompts / "broken").mkdir()
     (prompts / "broken" / "prompt_hub.json").write_text("{")
-    found = plan_matrix(tiny("gpt2"), ["sst2"], prompts=prompts, data_dir=data)
+    found = plan_matrix(tiny("gpt2"), ["sst2"], prompts, data_dir=data)
     assert sorted(each.name for each in found.sources) == ["rotten_tomatoes", "rte", "sst2"]
     reasons = dict(found.left_out)
     assert "do not fit" in reasons[str(prompts / "foreign")] and str(prompts / "broken") in reasons
     with pytest.raises(UserError, match=r"broken|foreign"):
-        plan_matrix(tiny("gpt2"), ["sst2"], prompts=prompts, data_dir=data, strict=True)
+        plan_matrix(tiny("gpt2"), ["sst2"], prompts, data_dir=data, strict=True)
 
 
 def test_a_folder_without_a_fitting_prompt_is_an_error(tiny, data, tmp_path, make_prompt):
     with pytest.raises(UserError, match="no prompts below"):
-        plan_matrix(tiny("gpt2"), ["sst2"], prompts=tmp_path, data_dir=data)
+        plan_matrix(tiny("gpt2"), ["sst2"], tmp_path, data_dir=data)
     make_prompt("roberta", "sst2").save_pretrained(tmp_path / "p")
     with pytest.raises(UserError, match="do not fit"):
-        plan_matrix(tiny("gpt2"), ["sst2"], prompts=tmp_path, data_dir=data)
+        plan_matrix(tiny("gpt2"), ["sst2"], tmp_path, data_dir=data)
 
 
 def test_prompts_of_one_task_and_seed_are_told_apart_by_their_folders(tiny, data, prompts, make_prompt):
     make_prompt("gpt2", "sst2", prompt_len=6).save_pretrained(prompts / "long" / "sst2")
     make_prompt("gpt2", "sst2", seed=2).save_pretrained(prompts / "sst2-2")
     make_prompt("gpt2", None, seed=9).save_pretrained(prompts / "imported")
-    found = plan_matrix(tiny("gpt2"), ["sst2"], prompts=prompts, data_dir=data)
+    found = plan_matrix(tiny("gpt2"), ["sst2"], prompts, data_dir=data)
     names = {(each.name, each.seed) for each in found.sources if each.task in ("sst2", None)}
     assert names == {("sst2", 1), ("long/sst2", 1), ("sst2", 2), ("imported", 9)}
     assert len(found.own_sources(found.target("sst2"), 1)) == 2
 
 
 def test_a_target_that_the_backbone_cannot_do_says_why_and_has_no_training(tiny, data):
-    found = plan_matrix(tiny("roberta"), ["sst2", "squad"], data_dir=data, training=TRAINING)
+    training = Training(values=TRAINING, data_dir=data)
+    found = plan_matrix(tiny("roberta"), ["sst2", "squad"], training, data_dir=data)
     assert "masked LM" in (found.target("squad").problem or "")
     assert [each.name for each in found.sources] == ["sst2"]
     assert len(keys(found, CELL)) == 2 and dict(found.left_out)["squad"]
     with pytest.raises(UserError, match="squad"):
-        plan_matrix(tiny("roberta"), ["sst2", "squad"], data_dir=data, training=TRAINING, strict=True)
+        plan_matrix(tiny("roberta"), ["sst2", "squad"], training, data_dir=data, strict=True)
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("tasks", "training", "options", "says"),
     [
-        ({"tasks": []}, "No tasks"),
-        ({"tasks": ["sst3"]}, "sst2"),
-        ({"seeds": ()}, "No seeds"),
-        ({"training": {"max_step": 3}}, "max_step"),
-        ({"training": {"prompt_len": 0}}, "prompt_len"),
-        ({"layout": "another"}, "layout"),
-        ({"split": "dev"}, "split"),
-        ({"tasks": ["imdb"]}, "imdb"),
+        ([], {}, {}, "No tasks"),
+        (["sst3"], {}, {}, "sst2"),
+        (["imdb"], {}, {}, "imdb"),
+        (["sst2"], {"seeds": ()}, {}, "No seeds"),
+        (["sst2"], {"values": {"max_step": 3}}, {}, "max_step"),
+        (["sst2"], {"values": {"prompt_len": 0}}, {}, "prompt_len"),
+        (["sst2"], {}, {"layout": "another"}, "layout"),
+        (["sst2"], {}, {"split": "dev"}, "split"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_computed(tiny, data, options, says):
+def test_what_cannot_be_is_said_before_anything_is_computed(tiny, data, tasks, training, options, says):
+    asked = Training(**{"values": TRAINING, "data_dir": data, **training})
     with pytest.raises(UserError, match=says):
-        plan_matrix(tiny("gpt2"), **{"tasks": ["sst2"], "training": TRAINING, "data_dir": data, **options})
+        plan_matrix(tiny("gpt2"), tasks, asked, data_dir=data, **options)

@@ -15,6 +15,7 @@ from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
     from prompt_hub.transfer.cost import Cost
+    from prompt_hub.transfer.document import Document
 
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
@@ -108,8 +109,8 @@ def matrix(
         o.check_writable(output)
 
     from prompt_hub.transfer.cost import estimate
+    from prompt_hub.transfer.document import Document
     from prompt_hub.transfer.matrix import EXECUTORS, fill, prepare_matrix
-    from prompt_hub.transfer.table import load_table
 
     if executor not in EXECUTORS:
         raise unknown_name("executor", executor, EXECUTORS)
@@ -160,11 +161,12 @@ def matrix(
             print_json({"output": str(output), "cost": _cost_data(cost)})
         return
     fill(planned, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
-    found = _print_matrix(output, relative=False)
+    document = Document.of(output)
+    _print_matrix(document)
     say(f"Stored in {output}. As a table or picture: prompt-hub matrix show {output} --help")
     if as_json:
-        print_json({"output": str(output), "cost": _cost_data(cost), **found})
-    if (load_table(output)["status"] == "failed").any():
+        print_json({"output": str(output), "cost": _cost_data(cost), **document.data()})
+    if (document.table["status"] == "failed").any():
         raise typer.Exit(1)
 
 
@@ -183,22 +185,21 @@ def show(
 
     csv is the tidy table, one line a cell and seed; the others show means over the seeds.
     """
-    from prompt_hub.transfer.document import csv_text, json_data, latex_text, markdown_text
-    from prompt_hub.transfer.table import load_table
-    from prompt_hub.transfer.view import view_of
+    from prompt_hub.transfer.document import Document
 
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    document = Document.of(folder, relative)
     if format == "table":
-        _print_matrix(folder, relative)
+        _print_matrix(document)
     elif format == "json":
-        print_json(json_data(folder))
+        print_json(document.data())
     else:
-        texts = {"markdown": markdown_text, "latex": latex_text}
-        typer.echo(csv_text(folder) if format == "csv" else texts[format](folder, relative), nl=False)
+        texts = {"markdown": document.markdown, "latex": document.latex, "csv": document.csv}
+        typer.echo(texts[format](), nl=False)
     if figure is not None:
         try:
-            view_of(load_table(folder, over_seeds=True), relative).draw(figure)
+            document.view.draw(figure)
         except (OSError, ValueError) as error:
             raise UserError(f"Cannot draw {figure}: {error}. Name a .png, .pdf or .svg file.") from None
         say(f"Drawn in {figure}.")
@@ -230,18 +231,11 @@ def _cost_data(cost: Cost) -> dict[str, Any]:
     return {**asdict(cost), "wall_seconds": cost.wall_seconds}
 
 
-def _print_matrix(folder: Path, relative: bool) -> dict[str, Any]:
-    """Tables on stdout; returns what they are made from."""
-    from prompt_hub.transfer.document import headline, json_data, notes
-    from prompt_hub.transfer.table import load_table
-    from prompt_hub.transfer.view import means_of, view_of
-
-    over_seeds, by_seed = load_table(folder, over_seeds=True), load_table(folder)
-    view = view_of(over_seeds, relative)
-    typer.echo(headline(folder, over_seeds, relative))
-    print_table("", *view.plain(), stdout)
-    for means in means_of(over_seeds, by_seed):
+def _print_matrix(document: Document) -> None:
+    """The answer on stdout, what it means on stderr."""
+    typer.echo(document.headline)
+    print_table("", *document.view.plain(), stdout)
+    for means in document.summaries:
         print_table(means.title, means.head, means.rows, stdout)
-    for line in notes(over_seeds):
+    for line in document.notes:
         say(line)
-    return json_data(folder)

@@ -83,14 +83,7 @@ def evaluate(
             raise unknown_name("floor", name, FLOORS)
     task = encoder.task
     if not len(split):
-        raise UserError(
-            f"Task {task.name!r}: no rows are left to evaluate"
-            + (
-                f" after {removed_overlap} shared with the training data were removed."
-                if removed_overlap
-                else "."
-            )
-        )
+        raise _nothing_left(task.name, removed_overlap)
     started = time.perf_counter()
     encoded = encode_split(encoder, split)
     values = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}").values
@@ -121,7 +114,7 @@ def evaluate_rows(
     The split is tokenised once, however many prompts and selections of rows follow.
     """
     if not len(rows):
-        raise UserError(f"Task {encoder.task.name!r}: no rows are left to evaluate.")
+        raise _nothing_left(encoder.task.name, len(split))
     started = time.perf_counter()
     encoded = encode_split(encoder, split).only(rows)
     every = split.references()
@@ -130,6 +123,11 @@ def evaluate_rows(
     result = scored(encoder, split, values, references, encoded.truncated, seed)
     result.seconds = round(time.perf_counter() - started, 3)
     return result, Answers.of(encoder.task, len(split), rows, values, references)
+
+
+def _nothing_left(task: str, removed: int) -> UserError:
+    why = f" after {removed} shared with the training data were removed" if removed else ""
+    return UserError(f"Task {task!r}: no rows are left to evaluate{why}.")
 
 
 def scored(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.encoding.layouts import layout_for, serves
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
 from prompt_hub.prompts.soft_prompt import SoftPrompt
-from prompt_hub.tasks.splits import Split, drop_overlap
+from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 
 
@@ -32,6 +35,45 @@ def fitting_encoder(
     return encoder, warnings + encoder.warnings
 
 
+@dataclass(frozen=True)
+class FairRows:
+    """Which rows of a split a prompt is scored on.
+
+    rows: ``[n]`` indices, rising. removed: how many are left out because the prompt was trained on their
+    text. shared: how many of all it was trained on; None if it does not say.
+    """
+
+    rows: np.ndarray
+    removed: int
+    shared: int | None
+
+    @property
+    def warnings(self) -> list[str]:
+        if self.shared is None:
+            return ["The prompt does not say which rows it was trained on; overlap was not checked."]
+        if self.removed:
+            return [f"{self.removed} rows were left out because the prompt was trained on their text."]
+        if self.shared:
+            return [f"{self.shared} of {len(self.rows)} texts were also in the prompt's training data."]
+        return []
+
+
+def fair_rows(prompt: SoftPrompt, task: Task, hashes: np.ndarray) -> FairRows:
+    """Rows of a split, given by their ``row_hashes``, that ``prompt`` is scored on.
+
+    On another task than its own, rows whose text it was trained on are left out; on its own task they stay,
+    so that its scores are those of the usual split.
+    """
+    every = np.arange(len(hashes))
+    if prompt.train_rows is None:
+        return FairRows(every, 0, None)
+    seen = np.isin(hashes, prompt.train_rows.numpy())
+    shared = int(seen.sum())
+    if prompt.metadata.task == task.name:
+        return FairRows(every, 0, shared)
+    return FairRows(every[~seen], shared, shared)
+
+
 def evaluate_stored(
     backbone: Backbone,
     prompt: SoftPrompt,
@@ -46,31 +88,18 @@ def evaluate_stored(
 ) -> Evaluation:
     """Score a stored prompt on a labelled split of any task (zero-shot where it is not its own).
 
-    On another task than its own, rows whose text the prompt was trained on are removed and counted; on its
-    own task they stay and are only reported, so that its scores are those of the usual split.
+    On the rows that ``fair_rows`` allows; what it leaves out, or only reports, is among the warnings.
     """
     encoder, warnings = fitting_encoder(backbone, prompt, task, layout, force)
-    seen = prompt.train_rows.numpy() if prompt.train_rows is not None else None
-    removed = 0
-    if seen is None:
-        warnings.append("The prompt does not say which rows it was trained on; overlap was not checked.")
-    else:
-        remaining, shared = drop_overlap(split, seen)
-        if prompt.metadata.task == task.name:
-            if shared:
-                warnings.append(f"{shared} of {len(split)} texts were also in the prompt's training data.")
-        else:
-            split, removed = remaining, shared
+    fair = fair_rows(prompt, task, row_hashes(split.examples))
     result = evaluate(
         encoder,
         prompt.embeddings,
-        split,
+        split.only(fair.rows),
         batch_size=batch_size,
         floors=floors,
         seed=seed,
-        removed_overlap=removed,
+        removed_overlap=fair.removed,
     )
-    if removed:
-        warnings.append(f"{removed} rows were left out because the prompt was trained on their text.")
-    result.warnings = warnings + result.warnings
+    result.warnings = warnings + fair.warnings + result.warnings
     return result

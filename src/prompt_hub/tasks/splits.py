@@ -37,6 +37,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def only(self, rows: Sequence[int] | np.ndarray) -> Split:
+        """The examples at ``rows`` (indices, rising); the others count as dropped."""
+        if len(rows) == len(self):
+            return self
+        kept = [self.examples[row] for row in rows]
+        return Split.of(self.name, kept, self.source, self.dropped + len(self) - len(kept))
+
     def labels(self) -> list[Label]:
         return [example.label for example in self.examples]
 
@@ -79,11 +86,8 @@ def drop_overlap(split: Split, hashes: Collection[int] | np.ndarray) -> tuple[Sp
     Tasks that share sentences (sst2 and rotten_tomatoes) would otherwise score themselves in transfer.
     """
     known = set(hashes.tolist() if isinstance(hashes, np.ndarray) else hashes)
-    kept = [example for example in split.examples if row_hash(example) not in known]
-    removed = len(split) - len(kept)
-    if not removed:
-        return split, 0
-    return Split.of(split.name, kept, split.source, split.dropped + removed), removed
+    kept = [row for row, example in enumerate(split.examples) if row_hash(example) not in known]
+    return split.only(kept), len(split) - len(kept)
 
 
 def hold_out(split: Split, fraction: float = 0.1, maximum: int = 500, seed: int = 0) -> tuple[Split, Split]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,11 +13,12 @@ from torch import Tensor
 from prompt_hub.backbones import Backbone
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
 from prompt_hub.evaluation.predict import predict
+from prompt_hub.runs.work import cores
 from prompt_hub.tasks import load_split
 from prompt_hub.training.module import PromptModule
 from prompt_hub.transfer.matrix import Matrix
 from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Source, Target
-from prompt_hub.transfer.planning import SAMPLE_SEED, training_arguments
+from prompt_hub.transfer.sources import SAMPLE_SEED, training_arguments
 
 PROBE_SECONDS = 10.0
 _SAMPLE_ROWS = 256
@@ -190,7 +190,7 @@ def _speed_up(backbone: Backbone, jobs: int) -> int:
     """Workers help as far as there are cores that one of them leaves idle."""
     if backbone.device.type != "cpu":
         return 1
-    return max(1, min(jobs, (os.cpu_count() or 1) // torch.get_num_threads()))
+    return max(1, min(jobs, cores() // torch.get_num_threads()))
 
 
 def _name(target: Target) -> str:

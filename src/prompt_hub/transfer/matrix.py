@@ -17,6 +17,7 @@ from prompt_hub.runs.records import environment, now
 from prompt_hub.tasks import Task
 from prompt_hub.transfer.plan import FILE, Plan, Source
 from prompt_hub.transfer.planning import plan_matrix
+from prompt_hub.transfer.sources import Training
 from prompt_hub.transfer.table import load_table
 from prompt_hub.transfer.worker import FACTORY, Place, lend
 
@@ -93,21 +94,21 @@ def prepare_matrix(
     """Plan a matrix; see ``plan_matrix``. Writes nothing.
 
     Sources are the prompts below ``prompts``, or else one a task and seed, which are trained (``train``) or
-    were trained in ``output`` before. Raises ``UserError`` for whatever would stop the work later.
+    were trained in ``output`` before; training: arguments of ``PromptTrainingArguments``. limit, limit_train:
+    at most so many rows of a target and of a training. batch_size: rows of an evaluation batch. Raises
+    ``UserError`` for whatever would stop the work later.
     """
     folder = Path(output)
     _check_folder(folder)
     if prompts is not None and train:
         raise UserError("--train makes the prompts, --prompts takes those of a folder. Give one of them.")
     model = load_backbone(backbone, revision=revision, device=device, dtype=dtype)
+    rows = None if data_dir is None else Path(data_dir)
     plan = plan_matrix(
         model,
         tasks,
-        prompts=None if prompts is None else Path(prompts),
-        seeds=seeds,
-        training=training,
-        limit_train=limit_train,
-        data_dir=None if data_dir is None else Path(data_dir),
+        Training(seeds, training or {}, limit_train, rows) if prompts is None else Path(prompts),
+        data_dir=rows,
         split=split,
         limit=limit,
         layout=layout,
@@ -116,7 +117,7 @@ def prepare_matrix(
     place = Place(
         backbone=backbone,
         folder=str(folder.resolve()),
-        data_dir=None if data_dir is None else str(Path(data_dir).resolve()),
+        data_dir=None if rows is None else str(rows.resolve()),
         device=device,
         batch_size=batch_size,
     )

@@ -32,8 +32,8 @@ class Source:
 
     name: as tables show it. task, type: what it was trained on (None and "custom" if that is not known).
     prompt_len: P. folder: where it lies or will lie; relative to the matrix' own folder if inside. identity:
-    what the cells' keys know it by: the prompt's hash, or everything that its training depends on.
-    is_trained_here: whether a piece of work of this matrix makes it, from ``train_rows`` rows.
+    the prompt's hash, or everything that its training depends on. is_trained_here: whether a piece of work of
+    this matrix makes it, from ``train_rows`` rows.
     """
 
     name: str
@@ -95,6 +95,7 @@ class Plan:
     training: dict[str, Any] = field(default_factory=dict)
     limit_train: int | None = None
     left_out: tuple[tuple[str, str], ...] = ()
+    metric_version: int = METRIC_VERSION
 
     # -- what belongs together -------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class Plan:
             "rows": target.data["fingerprint"],
             "template": target.template,
             "label_words": list(target.label_words),
-            "metric_version": METRIC_VERSION,
+            "metric_version": self.metric_version,
         }
 
     # -- disk ------------------------------------------------------------------------------------

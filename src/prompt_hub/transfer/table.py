@@ -37,27 +37,35 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
     the same rows. gain, gain_low, gain_high: score - no_prompt, row by row; negative: the whole interval is
     below 0. status: done, failed (then error) or open. seconds, prompt_hash.
     """
-    import pandas as pd
+    return load_tables(folder)[over_seeds]
 
+
+def load_tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``load_table`` without and with ``over_seeds``."""
     plan = Plan.load(Path(folder))
     stored = _Stored.of(Path(folder), plan)
-    rows: list[dict[str, Any]] = []
+    single: list[dict[str, Any]] = []
+    means: list[dict[str, Any]] = []
     for target in plan.targets:
-        scored = _scored(plan, target, stored)
-        if over_seeds:
-            groups: dict[str, list[_Cell]] = defaultdict(list)
-            for cell in scored:
-                groups[cell.source.name].append(cell)
-            rows += [_row(target, cells, len(plan.seeds)) for cells in groups.values()]
-        else:
-            rows += [_row(target, [cell], 1) for cell in scored]
-        rows += _floor_rows(plan, target, stored, over_seeds)
+        cells = _scored(plan, target, stored)
+        of_one: dict[str, list[_Cell]] = defaultdict(list)
+        for cell in cells:
+            of_one[cell.source.name].append(cell)
+        single += [_row(target, [cell]) for cell in cells]
+        means += [_row(target, several) for several in of_one.values()]
+        single += _floor_rows(plan, target, stored, over_seeds=False)
+        means += _floor_rows(plan, target, stored, over_seeds=True)
+    return _framed(single), _framed(means)
+
+
+def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
     table = pd.DataFrame(rows, columns=[*_COLUMNS])
-    table["seed"] = table["seed"].astype("Int64")
-    for name in ("same_type", "negative"):
-        table[name] = table[name].astype("boolean")
-    for name in ("seeds", "n", "overlap_removed"):
-        table[name] = table[name].astype("Int64")
+    types = {"Int64": ("seed", "seeds", "n", "overlap_removed"), "boolean": ("same_type", "negative")}
+    for kind, names in types.items():
+        for name in names:
+            table[name] = table[name].astype(kind)
     return table
 
 
@@ -171,7 +179,7 @@ def _majority(task: Task, target: Target, like: Answers) -> Answers | None:
     return Answers.of(task, like.total, like.rows, [constant] * len(references), references)
 
 
-def _row(target: Target, cells: Sequence[_Cell], seeds: int) -> dict[str, Any]:
+def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
     """A row of the table: one cell, or the mean of the cells of several seeds."""
     source, done = cells[0].source, [cell for cell in cells if cell.done is not None]
     errors = [cell.error for cell in cells if cell.error]
@@ -185,7 +193,7 @@ def _row(target: Target, cells: Sequence[_Cell], seeds: int) -> dict[str, Any]:
         "target": target.name,
         "target_type": target.type,
         "same_type": alike(source.type, target.type),
-        "seed": source.seed if seeds == 1 or len(cells) == 1 else None,
+        "seed": source.seed if len(cells) == 1 else None,
         "seeds": len(done),
         "metric": target.data["metric"],
         "status": status,

@@ -205,16 +205,17 @@ def means_of(table: pd.DataFrame, by_seed: pd.DataFrame) -> list[Means]:
                 continue
             value, low, high = (row[f"{figure}{end}"] for end in ("", "_low", "_high"))
             within = "" if low is None or low != low else f" ({low:.3f} to {high:.3f})"
-            seeds = [_number(each[figure]) for each in single if each["group"] == row["group"]]
-            line = [row["group"], str(row[count]), _number(value) + within]
+            seeds = [number(each[figure]) for each in single if each["group"] == row["group"]]
+            line = [row["group"], str(row[count]), number(value) + within]
             if several:
                 line.append(", ".join(seeds))
-            rows.append([*line, *(_number(row[f"{figure}_{floor}"]) for floor in floors)])
+            rows.append([*line, *(number(row[f"{figure}_{floor}"]) for floor in floors)])
         head = ["from a task of", "pairs", "prompt (95%)", *(["by seed"] if several else [])]
         if rows:
             found.append(Means(title, [*head, *(FLOOR_NAMES[floor] for floor in floors)], rows))
     return found
 
 
-def _number(value: Any) -> str:
+def number(value: Any) -> str:
+    """Three digits; nothing for what is not known."""
     return "" if value is None or value != value else f"{value:.3f}"

@@ -17,6 +17,7 @@ from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.evaluate import evaluate_rows
+from prompt_hub.evaluation.stored import fair_rows
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.grid import Item
@@ -24,7 +25,7 @@ from prompt_hub.runs.records import package_versions
 from prompt_hub.tasks import Split, load_split, row_hashes
 from prompt_hub.training.run import train_prompt
 from prompt_hub.transfer.plan import CELL, FLOOR, RANDOM, TRAIN, Plan, Source, Target, model_identity
-from prompt_hub.transfer.planning import SAMPLE_SEED, training_arguments
+from prompt_hub.transfer.sources import SAMPLE_SEED, training_arguments
 
 FACTORY = "prompt_hub.transfer.worker:make_worker"
 
@@ -112,16 +113,15 @@ class Worker:
         """One cell: a prompt on the rows of a target that it was not trained on."""
         used, on = self.plan.source(source, seed), self.plan.target(target)
         prompt = self.prompt(used)
-        rows, shared = self.unseen(prompt, used, on)
-        result = self.score_rows(prompt.embeddings, prompt.prompt_len, on, rows)
-        removed = len(self.rows(on)) - len(rows)
-        if shared is None:
-            result["warnings"].append("The prompt does not say what it was trained on: overlap unknown.")
-        elif removed:
-            result["warnings"].append(f"{removed} rows were left out: the prompt was trained on their text.")
-        elif shared:
-            result["warnings"].append(f"{shared} rows were also in the prompt's own training data.")
-        return {**result, "removed_overlap": removed, "shared_rows": shared, "prompt_hash": prompt.hash}
+        fair = fair_rows(prompt, on.task, self.hashes(on))
+        result = self.score_rows(prompt.embeddings, prompt.prompt_len, on, fair.rows)
+        return {
+            **result,
+            "removed_overlap": fair.removed,
+            "shared_rows": fair.shared,
+            "warnings": fair.warnings + result["warnings"],
+            "prompt_hash": prompt.hash,
+        }
 
     def score_floor(
         self, floor: str, target: str, source: str | None = None, seed: int | None = None
@@ -152,25 +152,6 @@ class Worker:
             found.pop(name)
         return {**found, "answers": answers.to_dict()}
 
-    def unseen(self, prompt: SoftPrompt, source: Source, target: Target) -> tuple[np.ndarray, int | None]:
-        """(rows ``[n]`` to score on, how many the prompt was trained on; None if it does not say).
-
-        On its own task a prompt is scored on all rows, so that its scores are those of the usual split.
-        """
-        split = self.rows(target)
-        every = np.arange(len(split))
-        if prompt.train_rows is None:
-            return every, None
-        if target.name not in self._hashes:
-            self._hashes[target.name] = row_hashes(split.examples)
-        seen = np.isin(self._hashes[target.name], prompt.train_rows.numpy())
-        shared = int(seen.sum())
-        if source.task == target.name or not shared:
-            return every, shared
-        if shared == len(split):
-            raise UserError(f"The prompt of {source.name} was trained on every one of the {shared} rows.")
-        return every[~seen], shared
-
     def prompt(self, source: Source) -> SoftPrompt:
         folder = Path(self.place.folder) / source.folder
         key = str(folder)
@@ -196,6 +177,12 @@ class Worker:
                 raise UserError(_changed("rows", target.name, split.source))
             self._splits[target.name] = split
         return self._splits[target.name]
+
+    def hashes(self, target: Target) -> np.ndarray:
+        """``[n]``: what the training rows of prompts are compared with."""
+        if target.name not in self._hashes:
+            self._hashes[target.name] = row_hashes(self.rows(target).examples)
+        return self._hashes[target.name]
 
     def encoder(self, target: Target, prompt_len: int) -> Encoder:
         """Raises ``UserError`` where the backbone cannot do the task, or no room is left for text."""
