@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from prompt_hub.errors import UserError
-from prompt_hub.evaluation.cross_task import Pair, interval_over_tasks, summarise
+from prompt_hub.evaluation.pairs import Pair, interval_over_tasks, summarise
 
 RESAMPLES = 5000
 FLOORS = {"no_prompt": "no prompt", "random_prompt": "random prompt", "majority": "majority"}

@@ -182,7 +182,7 @@ def _target(
     seed: int,
 ) -> Target:
     """used: the prompt that is scored on the task. masked: the one whose neurons are masked."""
-    from prompt_hub.evaluation.cross_task import same_type
+    from prompt_hub.evaluation.pairs import same_type
     from prompt_hub.neurons.masking import Target
 
     rows = o.rows_from_options(task, split, file, data_dir, limit, seed)

@@ -14,6 +14,7 @@ from torch import Tensor
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.evaluation.answers import Answers
+from prompt_hub.evaluation.pairs import FLOORS
 from prompt_hub.evaluation.predict import predict
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.tasks.metrics import (
@@ -24,8 +25,6 @@ from prompt_hub.tasks.metrics import (
     primary_metric,
 )
 from prompt_hub.tasks.splits import Split
-
-FLOORS = ("majority", "no_prompt", "random_prompt")
 
 
 @dataclass

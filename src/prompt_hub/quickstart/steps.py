@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
-from prompt_hub.evaluation.cross_task import Pair, same_type, score_pair, summarise
+from prompt_hub.evaluation.cross_task import score_pair
 from prompt_hub.evaluation.evaluate import Evaluation
+from prompt_hub.evaluation.pairs import Pair, same_type, summarise
 from prompt_hub.quickstart import settings
 from prompt_hub.quickstart.tour import Step, Stop, Tour
 from prompt_hub.reports.figures import draw_scores, draw_starts, draw_transfer

@@ -5,8 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from prompt_hub.evaluation.cross_task import Pair, interval_over_tasks, summarise
-from prompt_hub.transfer.table import FLOORS
+from prompt_hub.evaluation.pairs import FLOORS, Pair, interval_over_tasks, summarise
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
-from prompt_hub.evaluation.cross_task import alike
+from prompt_hub.evaluation.pairs import FLOORS, alike
 from prompt_hub.runs.grid import Done, Grid
 from prompt_hub.tasks import Task, majority_answer
 from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, Plan, Source, Target
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAJORITY = "majority"
-FLOORS = (MAJORITY, NO_PROMPT, RANDOM)
 
 
 def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:

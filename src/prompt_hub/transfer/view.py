@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prompt_hub.evaluation.pairs import FLOORS
 from prompt_hub.reports.figures import FLOOR_NAMES, draw_heat_map
 from prompt_hub.reports.tables import latex_table, latex_text, markdown_table
 from prompt_hub.transfer.summaries import summary
-from prompt_hub.transfer.table import FLOORS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from prompt_hub.evaluation.cross_task import Pair, same_type, summarise
+from prompt_hub.evaluation.pairs import Pair, interval_over_tasks, same_type, summarise
 from prompt_hub.tasks import get_task
 
 PAIR = Pair(
@@ -39,6 +39,11 @@ def test_below_the_backbone_without_a_prompt_is_negative_transfer():
     assert replace(PAIR, score=0.59).negative
 
 
+def test_where_the_difference_was_taken_row_by_row_its_whole_interval_has_to_be_negative():
+    assert replace(PAIR, gain_ci95=[-0.2, -0.01]).negative
+    assert not replace(PAIR, score=0.5, gain_ci95=[-0.2, 0.01]).negative
+
+
 def test_means_stand_beside_those_of_the_floors():
     doubtful = replace(PAIR, own_ci95=[0.4, 0.95], score=0.45)
     found = summarise([PAIR, doubtful])
@@ -61,3 +66,24 @@ def test_nothing_is_known_about_the_type_of_a_custom_task():
     own = replace(film, type="custom")
     assert same_type(film, get_task("mini/hotel")) and not same_type(film, news)
     assert not same_type(own, own)
+
+
+TYPES = {"a": "nli", "b": "nli", "c": "nli", "d": "nli"}
+SCORES = {"ab": 0.1, "bc": 0.3, "cd": 0.5, "da": 0.7, "ac": 0.2, "bd": 0.4, "ca": 0.6, "db": 0.8}
+PAIRS = [
+    replace(PAIR, source=names[0], target=names[1], own=1.0, score=score) for names, score in SCORES.items()
+]
+
+
+def test_the_interval_over_tasks_holds_the_mean_and_is_wider_than_one_over_pairs():
+    low, high = interval_over_tasks(PAIRS, "relative", TYPES)
+    assert low < 0.45 < high
+    # Pairs that share a task are not independent: resampled by themselves they would say 0.30 to 0.60.
+    assert low < 0.30 and high > 0.60
+
+
+def test_where_no_other_tasks_could_have_been_drawn_there_is_no_interval():
+    two = [pair for pair in PAIRS if {pair.source, pair.target} <= {"a", "b"}]
+    assert interval_over_tasks(two, "relative", TYPES) is None
+    assert interval_over_tasks([], "relative", TYPES) is None
+    assert interval_over_tasks([replace(PAIR, own=0.0)], "relative", TYPES) is None
