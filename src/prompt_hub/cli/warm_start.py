@@ -50,6 +50,7 @@ def warm_start(
     batch_size: t.BatchOption = 16,
     lr: t.RateOption = None,
     schedule: t.ScheduleOption = None,
+    optimizer: t.OptimizerOption = None,
     warmup_steps: t.WarmupOption = 0,
     hold_out: t.HoldOutOption = 200,
     eval_every: Annotated[
@@ -114,6 +115,7 @@ def warm_start(
         eval_every=eval_every,
         lr=lr,
         schedule=schedule,
+        optimizer=optimizer,
         warmup_steps=warmup_steps,
         batch_size=batch_size,
         eval_batch_size=eval_batch_size,
@@ -123,7 +125,8 @@ def warm_start(
         quiet=True,
         init=init,
         hold_out=hold_out,
-        layout=layout,
+        # Named here already, because the usual recipe goes by the layout.
+        layout=layout or warm.prompt.metadata.layout,
         report_to=report_to,
         evaluations=EVALUATIONS,
     )
