@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from made_prompts import prompt, random_prompts
+from made_prompts import made_rows, prompt, random_prompts
 
 from prompt_hub.errors import UserError
 from prompt_hub.indicators import INDICATORS, Context, Indicator, Needs, Target, compare, get_indicator
 from prompt_hub.indicators.embedding import c_avg, c_concat, e_avg, e_concat
 from prompt_hub.prompts.collection import load_prompts
+from prompt_hub.tasks import get_task
 
 NAMES = ("e_concat", "e_avg", "c_concat", "c_avg")
 MODELS = ("bert-base", "roberta-base", "roberta-large", "t5-base", "t5-small")
@@ -120,7 +121,7 @@ def test_an_unknown_indicator_is_named_with_the_known_ones():
         get_indicator("c_awg")
 
 
-def test_an_indicator_gets_what_it_needs_or_says_what_is_missing():
+def test_an_indicator_gets_what_it_needs_or_says_what_is_missing(tiny):
     seen = []
 
     def count(sources, targets, context):
@@ -131,10 +132,12 @@ def test_an_indicator_gets_what_it_needs_or_says_what_is_missing():
     prompts = random_prompts("ab")
     with pytest.raises(UserError, match="'needy' runs the backbone"):
         needy.matrix(prompts, [Target("a")])
+    prompts, model = random_prompts("ab", width=32), tiny("gpt2")
     with pytest.raises(UserError, match="labelled rows of the target 'a'"):
-        needy.matrix(prompts, [Target("a")], Context(backbone="a model"))
-    needy.matrix(prompts, [Target("a", task="a task", rows="rows")], Context(backbone="a model"))
-    assert seen == [("rows", "a model")]
+        needy.matrix(prompts, [Target("a")], Context(backbone=model))
+    rows = made_rows(20)
+    needy.matrix(prompts, [Target("a", task=get_task("sst2"), rows=rows)], Context(backbone=model))
+    assert seen == [(rows, model)]
 
 
 def test_without_a_prompt_of_the_target_the_message_says_how_to_get_one():

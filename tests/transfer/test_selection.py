@@ -10,7 +10,7 @@ from made_sources import make_prompt, make_rows, make_split, make_task, store
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.stored import evaluate_stored
 from prompt_hub.indicators import INDICATORS, Target
-from prompt_hub.indicators.base import Indicator, Needs
+from prompt_hub.indicators.base import Context, Indicator, Needs
 from prompt_hub.prompts.collection import load_prompts
 from prompt_hub.tasks import Split, get_task
 from prompt_hub.transfer import rank
@@ -297,3 +297,28 @@ def test_the_target_itself_does_not_count_for_trust(folder, roberta):
     store(folder, own=make_prompt(roberta, "tone", seed=8))
     table = ranked(folder, by="c_avg", reference=folder / "own", matrix=matrix_of(names))
     assert table.attrs["trust"]["targets"] == 4
+
+
+# -- by indicators that run the backbone ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["on", "neuron_jaccard", "on:0-1", "skill_on"])
+def test_neurons_of_candidates_are_compared_with_those_of_a_reference(folder, roberta, by):
+    reference = make_prompt(roberta, "tone", seed=2)
+    table = ranked(folder, roberta, by=by, reference=reference)
+    assert table.loc[0, "prompt"] == "p2" or by == "skill_on", "the reference is p2 under another name"
+    assert table.attrs["by"] == by and table["value"].is_monotonic_decreasing
+    assert table.attrs["n"] == (30 if by == "skill_on" else None)
+
+
+@pytest.mark.parametrize("by", ["logme", "h_score", "loss"])
+def test_indicators_that_run_candidates_on_target_rows_get_rows_that_none_has_seen(roberta, tmp_path, by):
+    seen = SPLIT.examples[:9]
+    folder = store(tmp_path, a=make_prompt(roberta, "a", seen), b=make_prompt(roberta, "b", seed=1))
+    table = rank(make_task(), folder, backbone=roberta, rows=SPLIT, limit=40, by=by)
+    assert table.attrs["n"] == 31 and table.attrs["removed_overlap"] == 9
+    rest = Split.of("train", SPLIT.examples[9:], "")
+    target = Target("tone", None, make_task(), rest)
+    plain = INDICATORS[by].matrix(load_prompts(folder).prompts, [target], Context(roberta)).loc["tone"]
+    assert dict(zip(table["prompt"], table["value"], strict=True)) == pytest.approx(dict(plain))
+    assert table["value"].is_monotonic_decreasing or by == "loss"

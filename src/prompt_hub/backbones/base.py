@@ -210,6 +210,25 @@ class Backbone(ABC):
             "model for generation tasks such as squad or samsum."
         )
 
+    @torch.no_grad()
+    def read_features(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+        """``[B, H]`` float32: what enters the head at the (first) position that is read.
+
+        Label logits of words of one piece are a linear map of it.
+        """
+        seen: list[Tensor] = []
+        head = self.model.get_output_embeddings()
+        handle = head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+        try:
+            self.label_logits(prompt, batch, [[0]])
+        finally:
+            handle.remove()
+        return self._where_read(seen[-1], batch).float()
+
+    def _where_read(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """``[B, H]`` of the hidden states ``[B, M, H]`` that reached the head."""
+        return hidden[:, -1]
+
     # -- shared pieces ---------------------------------------------------------------------------
 
     def embed(self, input_ids: Tensor) -> Tensor:

@@ -60,6 +60,13 @@ class CausalLM(Backbone):
                 input_ids=batch.input_ids, use_cache=prompt is not None, return_dict=True, **inputs
             ).logits
 
+    def _where_read(self, hidden: Tensor, batch: Batch) -> Tensor:
+        assert batch.read_positions is not None
+        if hidden.shape[1] != batch.read_positions.shape[1]:
+            # The head narrows what it is given itself where the base model was not called (OPT).
+            hidden = gather_rows(hidden, batch.read_positions)
+        return hidden[:, 0]
+
     def _reference_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
         embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
         assert batch.read_positions is not None

@@ -5,18 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prompt_hub.errors import UserError, unknown_name
-from prompt_hub.indicators import embedding
+from prompt_hub.indicators import embedding, features, neurons, proxies
 from prompt_hub.indicators.base import Indicator, Needs
 
-INDICATORS: dict[str, Indicator] = {indicator.name: indicator for indicator in (*embedding.INDICATORS,)}
+INDICATORS: dict[str, Indicator] = {
+    indicator.name: indicator
+    for indicator in (
+        *embedding.INDICATORS,
+        *neurons.INDICATORS,
+        *features.INDICATORS,
+        *proxies.INDICATORS,
+    )
+}
 
 
 def get_indicator(name: str) -> Indicator:
-    """By name or title; case, ``-`` and ``_`` do not matter (``C_avg``, ``c-avg``)."""
-    found = INDICATORS.get(name.strip().lower().replace("-", "_"))
+    """By name or title; case, ``-`` and ``_`` do not matter (``C_avg``, ``c-avg``).
+
+    ``on:3-5`` is an overlap of neurons in layers 3 to 5 only.
+    """
+    stem, _, layers = name.strip().partition(":")
+    found = INDICATORS.get(stem.lower().replace("-", "_"))
     if found is None:
         raise unknown_name("indicator", name, INDICATORS)
-    return found
+    return neurons.in_layers(found, layers) if layers else found
 
 
 def get_indicators(names: Iterable[str] | None = None) -> list[Indicator]:

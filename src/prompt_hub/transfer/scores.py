@@ -18,6 +18,7 @@ from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.answers import Answers, interval, resampled_scores, scores_under
 from prompt_hub.evaluation.evaluate import Evaluation, evaluate_rows
+from prompt_hub.indicators.base import LEAST_ROWS
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.tasks.metrics import majority_score, primary_metric, resample_counts
 from prompt_hub.tasks.splits import Split, row_hashes
@@ -30,7 +31,6 @@ Loader = Callable[[int | None], Split]
 NEARLY_ALL = 0.95
 """A candidate that has seen this share of the target's rows leaves none to score it on."""
 
-LEAST_ROWS = 10
 RESAMPLES = 1000
 
 

@@ -83,7 +83,12 @@ def rank(
                 trust_scores(measured, table.attrs["n"], target.name, seed)
                 if indicator is None
                 else trust_indicator(
-                    indicator, _belonging(collection, table), measured, target.name, Context(model), seed
+                    indicator,
+                    _belonging(collection, table),
+                    measured,
+                    target.name,
+                    Context(model, layout, batch_size=batch_size),
+                    seed,
                 )
             )
             table.attrs["trust"] = found.to_dict()
@@ -101,7 +106,9 @@ def check_way(by: str, limit: int = SAMPLE_ROWS) -> Indicator | None:
     try:
         return get_indicator(by)
     except UserError:
-        raise unknown_name("way of ranking", by, [SCORE, *INDICATORS]) from None
+        if ":" in by:
+            raise
+        raise unknown_name("way of ranking", by, {SCORE, *INDICATORS}) from None
 
 
 def _by_score(
@@ -167,7 +174,7 @@ def _by_indicator(
     check = of.all_of(checks)
     without = [reference.hash] if reference else []
     candidates = of.gather(collection, target.name, check, strict=settings.strict, without=without)
-    context = Context(backbone, batch_size=settings.batch_size)
+    context = Context(backbone, settings.layout, batch_size=settings.batch_size)
     sample = None
     if Needs.TARGET_ROWS in indicator.needs:
         sample = draw_sample(load, settings.limit, candidates, settings.seed)

@@ -67,7 +67,10 @@ def trust_indicator(
     ``UserError`` for one that needs rows of every target, and for prompts of other tasks than the scores'.
     """
     if Needs.TARGET_ROWS in indicator.needs:
-        raise UserError(f"indicator {indicator.name!r} needs labelled rows of each of its targets.")
+        raise UserError(
+            f"indicator {indicator.name!r} needs labelled rows of each of its targets. Use prompt-hub "
+            "indicators validate, which reads them."
+        )
     tasks = task_names(prompts)
     values = by_task(matrix_of(indicator, prompts, context or Context()), tasks)
     return trust(indicator.predicted(values), _without(scores, target), seed)
