@@ -159,7 +159,7 @@ def _by_indicator(
     load: Loader,
     settings: Settings,
 ) -> pd.DataFrame:
-    checks = []
+    checks, layout = [], settings.layout
     if Needs.TARGET_PROMPT in indicator.needs:
         if reference is None:
             raise UserError(
@@ -174,7 +174,7 @@ def _by_indicator(
     check = of.all_of(checks)
     without = [reference.hash] if reference else []
     candidates = of.gather(collection, target.name, check, strict=settings.strict, without=without)
-    context = Context(backbone, settings.layout, batch_size=settings.batch_size)
+    context = Context(backbone, layout, batch_size=settings.batch_size)
     sample = None
     if Needs.TARGET_ROWS in indicator.needs:
         sample = draw_sample(load, settings.limit, candidates, settings.seed)
