@@ -74,7 +74,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build(kind: str, folder: Path, positions: int = 96) -> Path:
+def build(kind: str, folder: Path, positions: int = 96, width: int = 32) -> Path:
     """Write a tiny random model of ``kind`` and its tokenizer into ``folder``."""
     import transformers as hf
 
@@ -85,7 +85,7 @@ def build(kind: str, folder: Path, positions: int = 96) -> Path:
         names = {"opt": "gpt2", "qwen2": "gpt2", "t5-v1.1": "t5"}
         tokenizer = byte_bpe(names.get(kind, kind))
     size = dict(vocab_size=len(tokenizer))
-    encoder = dict(hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+    encoder = dict(hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
     pad = tokenizer.pad_token_id
     if kind == "bert":
         model = hf.BertForMaskedLM(hf.BertConfig(**size, **encoder, max_position_embeddings=positions))
@@ -119,7 +119,7 @@ def build(kind: str, folder: Path, positions: int = 96) -> Path:
     elif kind in ("t5", "t5-v1.1"):
         gated = kind == "t5-v1.1"
         config = hf.T5Config(
-            **size, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=pad,
+            **size, d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=pad,
             pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
             feed_forward_proj="gated-gelu" if gated else "relu", tie_word_embeddings=not gated,
         )  # fmt: skip

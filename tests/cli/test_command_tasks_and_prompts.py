@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command import call, refuses, succeeds
 
 from prompt_hub.tasks import get_task, list_tasks, load_task_file
@@ -280,3 +281,42 @@ def test_a_folder_of_the_papers_prompts_is_imported_at_once(original_prompts, tm
     assert len(written) == len(folders) > 1
     listed = succeeds("prompts", "ls", tmp_path / "all", "--json").json["prompts"]
     assert len(listed) == len(folders)
+
+
+def released(folder, **tensors):
+    for name, tensor in tensors.items():
+        place = folder / name.replace("__", "/")
+        place.mkdir(parents=True, exist_ok=True)
+        torch.save(tensor, place / "task_prompt")
+    return folder
+
+
+def test_prompts_that_were_released_twice_are_named_and_a_second_import_changes_nothing(tmp_path):
+    one, other = torch.ones(4, 8), torch.zeros(4, 8)
+    nested = {"restaurantPromptRoberta_proj__IMDBPromptRoberta_proj": one}
+    source = released(
+        tmp_path / "in", IMDBPromptRoberta_proj=one, restaurantPromptRoberta_proj=other, **nested
+    )
+    arguments = ("prompts", "import", source, "--layout", "paper", "-o", tmp_path / "out")
+    first = succeeds(*arguments, "--json")
+    twin = "restaurantPromptRoberta_proj--IMDBPromptRoberta_proj"
+    same = {Path(entry["path"]).name: entry.get("same_as") for entry in first.json["prompts"]}
+    assert same == {
+        "IMDBPromptRoberta_proj": None,
+        "restaurantPromptRoberta_proj": None,
+        twin: "IMDBPromptRoberta_proj",
+    }
+    assert "It is the same prompt as IMDBPromptRoberta_proj" in first.words
+    again = succeeds(*arguments)
+    assert again.words.count("was there already") == 3
+    released(tmp_path / "in", IMDBPromptRoberta_proj=torch.full((4, 8), 2.0))
+    refuses(*arguments, says=("IMDBPromptRoberta_proj", "another prompt", "--output"))
+
+
+def test_one_damaged_file_does_not_keep_the_others_out(tmp_path):
+    source = released(tmp_path / "in", SST2PromptBert=torch.ones(4, 8), MNLIPromptBert=torch.ones(4, 8))
+    (source / "MNLIPromptBert" / "task_prompt").write_bytes(b"PK\x03\x04")
+    outcome = call("prompts", "import", source, "--layout", "paper", "-o", tmp_path / "out", "--json")
+    assert outcome.code == 2 and "1 of 2 files could not be read: MNLIPromptBert" in outcome.words
+    assert set(outcome.json["failures"]) == {"MNLIPromptBert"}
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["SST2PromptBert"]

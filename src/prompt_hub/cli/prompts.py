@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
 
 app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export.")
 
@@ -78,7 +81,14 @@ def import_(
     key: Annotated[str | None, typer.Option(help="Only this one of several.")] = None,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Bring in prompts of other programs (no code in them is run)."""
+    """Bring in prompts of other programs (no code in them is run).
+
+    Examples:
+
+      prompt-hub prompts import prompt.npy --output runs/imported --backbone roberta-base --family masked_lm
+
+      prompt-hub prompts import task_prompt_emb --layout paper --output runs/paper
+    """
     from prompt_hub.backbones.base import FAMILIES
     from prompt_hub.encoding.layouts import known_layouts
     from prompt_hub.prompts.formats import import_prompt, import_prompts
@@ -88,20 +98,43 @@ def import_(
     if layout is not None and layout not in known_layouts():
         raise unknown_name("layout", layout, known_layouts())
     known = {"backbone_name": backbone, "family": family, "task": task, "layout": layout}
+    failures: dict[str, str] = {}
     if key is not None:
         prompts = {key: import_prompt(source, key=key, **known)}
     else:
-        prompts = import_prompts(source, **known)
-    written = []
+        prompts = import_prompts(source, **known, failures=failures)
+    written: list[dict[str, Any]] = []
+    first: dict[str, str] = {}
     for name, prompt in prompts.items():
-        folder = output if len(prompts) == 1 else output / name.replace("/", "--")
-        if (folder / "prompt_hub.json").exists():
-            raise UserError(f"{folder} already holds a prompt. Choose another --output.")
-        prompt.save_pretrained(folder)
-        written.append({"path": str(folder), "hash": prompt.hash, "task": prompt.metadata.task})
-        say(f"{prompt.metadata.describe()}, {prompt.prompt_len} rows, saved in {folder}.")
+        folder = output if len(prompts) + len(failures) == 1 else output / name.replace("/", "--")
+        is_new = _save_import(prompt, folder)
+        twin = first.setdefault(prompt.hash, name)
+        entry = {"path": str(folder), "hash": prompt.hash, "task": prompt.metadata.task}
+        written.append(entry if twin == name else {**entry, "same_as": twin})
+        same = "" if twin == name else f" It is the same prompt as {twin}."
+        done = "saved in" if is_new else "was there already:"
+        say(f"{prompt.metadata.describe()}, {prompt.prompt_len} rows, {done} {folder}.{same}")
+    for name, reason in failures.items():
+        warn(f"{name}: {reason}")
     if as_json:
-        print_json({"prompts": written})
+        print_json({"prompts": written, "failures": failures})
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(failures) + len(prompts)} files could not be read: "
+            f"{', '.join(failures)}. The others were imported."
+        )
+
+
+def _save_import(prompt: SoftPrompt, folder: Path) -> bool:
+    """Whether the prompt was not there yet. Raises ``UserError`` where another prompt is in its place."""
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+    if not (folder / "prompt_hub.json").exists():
+        prompt.save_pretrained(folder)
+        return True
+    if SoftPrompt.from_pretrained(folder).hash != prompt.hash:
+        raise UserError(f"{folder} already holds another prompt. Choose another --output.")
+    return False
 
 
 @app.command("export")

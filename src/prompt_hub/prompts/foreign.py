@@ -118,6 +118,8 @@ def _from_names(path: Path, file: Path, key: str, format_name: str) -> PromptMet
         if known is None:
             continue
         parent["name"] = name
+        if known.variant:
+            parent["variant"] = known.variant
         if known.projected:
             parent |= {"relation": "projected", "backbone": known.projected_from}
         backbone = {"name": known.backbone, "family": known.family}

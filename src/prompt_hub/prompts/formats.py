@@ -14,9 +14,11 @@ from safetensors import torch as safetensors_torch
 
 from prompt_hub.atomic import write_file, write_folder
 from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.progress import track
 from prompt_hub.prompts import foreign
-from prompt_hub.prompts.foreign import PAPER_FILE
-from prompt_hub.prompts.metadata import PEFT_CONFIG_NAME, WEIGHTS_NAME
+from prompt_hub.prompts.metadata import METADATA_NAME, PEFT_CONFIG_NAME, WEIGHTS_NAME
+from prompt_hub.prompts.paper_names import FILES
+from prompt_hub.prompts.released import released_files
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 
 VLLM_KEY = "prompt_embeds"
@@ -60,19 +62,18 @@ def import_prompts(
     family: str | None = None,
     task: str | None = None,
     layout: str | None = None,
+    failures: dict[str, str] | None = None,
 ) -> dict[str, SoftPrompt]:
-    """All prompts in a file, by key; or in a folder of the paper's prompt folders, by folder name."""
+    """All prompts in a file, by key; or in a folder of the paper's prompt folders, by their names below it.
+
+    failures: where given, files of such a folder that cannot be read are noted there by name, with the
+    reason, and the rest is read; else the first one raises.
+    """
     where = Path(path)
-    if where.is_dir() and not _is_one_prompt(where):
-        found = {
-            str(file.parent.relative_to(where)): foreign.read_foreign(file.parent, "torch")
-            for file in sorted(where.rglob(PAPER_FILE))
-        }
-        prompts = {name: SoftPrompt(*next(iter(inside.values()))) for name, inside in found.items()}
-        if not prompts:
-            foreign.detect_format(where)  # raises, with what can be read
-    else:
-        prompts = _read(where)
+    prompts = _read_released(where, failures) if _holds_several(where) else _read(where)
+    if layout == "paper":
+        for prompt in prompts.values():
+            _name_backbone(prompt, where)
     given = {"name": backbone_name, "family": family}
     known = {key: value for key, value in given.items() if value is not None}
     for prompt in prompts.values():
@@ -86,12 +87,33 @@ def import_prompts(
     return prompts
 
 
-def _is_one_prompt(folder: Path) -> bool:
-    try:
-        foreign.detect_format(folder)
-    except UserError:
+def _holds_several(where: Path) -> bool:
+    """Whether a folder holds folders of the paper's prompts, and is not one prompt itself."""
+    if not where.is_dir() or any((where / name).exists() for name in (METADATA_NAME, PEFT_CONFIG_NAME)):
         return False
-    return True
+    return any(file.parent != where for file in released_files(where).values())
+
+
+def _read_released(where: Path, failures: dict[str, str] | None) -> dict[str, SoftPrompt]:
+    prompts = {}
+    files = released_files(where)
+    for name, file in track(files.items(), "read prompts", len(files)):
+        try:
+            prompts[name] = SoftPrompt(*next(iter(foreign.read_foreign(file, "torch").values())))
+        except UserError as error:
+            if failures is None:
+                raise
+            failures[name] = str(error)
+            continue
+        prompts[name].metadata.parent = {**(prompts[name].metadata.parent or {}), "name": name}
+    return prompts
+
+
+def _name_backbone(prompt: SoftPrompt, file: Path) -> None:
+    """Files such as ``roberta-base.npz`` say by their own name which backbone the prompts in them are for."""
+    known = FILES.get(file.stem)
+    if known and not prompt.metadata.backbone_name:
+        prompt.metadata.backbone |= {"name": known[0], "family": known[1]}
 
 
 def _read(path: Path) -> dict[str, SoftPrompt]:

@@ -40,21 +40,35 @@ BACKBONES = {
     "T5Small": ("t5-small", "seq2seq_lm"),
 }
 
+FILES = {
+    "bert-base": BACKBONES["Bert"],
+    **{name: (name, family) for name, family in BACKBONES.values()},
+}
+"""Names of files that hold the prompts of one backbone, and that backbone."""
+
 _SUFFIX = re.compile(r"_(trained|base_emotion|base_nli)$")
 _NAME = re.compile(
     r"(?P<task>[A-Za-z0-9_]+?)Prompt"
-    r"(?:_cross_model_(?P<source>[A-Za-z0-9]+)_to_(?P<target>[A-Za-z0-9]+)"
-    r"|(?P<backbone>[A-Za-z0-9]+)(?P<variant>_[A-Za-z0-9]+)?)"
+    r"(?:_(?P<cross>cross_model_(?P<source>[A-Za-z0-9]+)_to_(?P<target>[A-Za-z0-9]+))"
+    r"|(?P<backbone>[A-Za-z0-9]+)(?:_(?P<variant>[A-Za-z0-9]+))?)"
 )
+_PROJECTED = {"base_emotion", "base_nli", "proj", "tanh"}
 
 
 @dataclass(frozen=True)
 class PaperName:
+    """task: in the registry's words, None for ``random``. backbone, family: what the prompt is for.
+
+    variant: what tells it from the task's own prompt, such as ``trained``, ``base_nli``, ``proj``, ``127`` or
+    ``cross_model_T5_to_Roberta``. projected: by a projector. projected_from: the backbone that it came from.
+    """
+
     task: str | None
     backbone: str
     family: str
     projected_from: str | None
     projected: bool
+    variant: str | None = None
 
 
 def parse_paper_name(name: str) -> PaperName | None:
@@ -67,10 +81,13 @@ def parse_paper_name(name: str) -> PaperName | None:
     if target is None or (task not in TASKS and task != "random"):
         return None
     suffix = _SUFFIX.search(match["task"])
+    variants = [part for part in (suffix and suffix[1], match["variant"], match["cross"]) if part]
     source = BACKBONES.get(match["source"] or "")
-    projected = (
-        match["source"] is not None
-        or match["variant"] in ("_proj", "_tanh")
-        or (suffix is not None and suffix[1] != "trained")
+    return PaperName(
+        task=TASKS.get(task),
+        backbone=target[0],
+        family=target[1],
+        projected_from=source[0] if source else None,
+        projected=match["cross"] is not None or not _PROJECTED.isdisjoint(variants),
+        variant=" ".join(variants) or None,
     )
-    return PaperName(TASKS.get(task), *target, source[0] if source else None, projected)
