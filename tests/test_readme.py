@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tiny_models import build
 
@@ -40,6 +41,9 @@ def world(tmp_path_factory) -> Path:
         rows = [f'"{text()}",{1 + index % 2}' for index in range(count)]
         (folder / name).write_text("review,stars\n" + "\n".join(rows) + "\n")
     np.save(folder / "prompt.npy", np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32))
+    for name in ("SST2PromptRoberta", "IMDBPromptRoberta"):
+        (folder / "task_prompt_emb" / name).mkdir(parents=True)
+        torch.save(torch.randn(100, 32), folder / "task_prompt_emb" / name / "task_prompt")
     tasks = [f"task_{number}" for number in range(4)]
     np.savez(folder / "prompts.npz", **{task: np.random.rand(6, 32).astype(np.float32) for task in tasks})
     cells = [",".join([task, *(f"{chooser.random():.3f}" for _ in tasks)]) for task in tasks]

@@ -150,6 +150,7 @@ def test_a_prompt_is_trained_and_stored_under_the_layout(tiny, kind, tmp_path):
     assert stored.template["segments"] == ["{text_a}"]
     assert stored.hyperparameters["init"] == ("random:1" if kind == "t5" else "random:0.02")
     assert result.evaluation.layout == "paper" and result.evaluation.n == 40
+    assert "cut" in result.evaluation.warnings[0]
 
 
 def test_under_a_causal_model_the_layout_is_refused_before_anything_is_trained(tiny, tmp_path):

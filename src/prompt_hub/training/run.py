@@ -153,9 +153,11 @@ def train_prompt(
 def _score(
     encoder: Encoder, prompt: Tensor, rows: Split, args: PromptTrainingArguments, floors: Sequence[str]
 ) -> Evaluation:
-    return evaluate(
+    found = evaluate(
         encoder, prompt, rows, batch_size=args.per_device_eval_batch_size, floors=floors, seed=args.seed
     )
+    found.warnings = encoder.warnings + found.warnings
+    return found
 
 
 def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTrainingArguments:
