@@ -255,6 +255,7 @@ def test_a_prompt_of_the_paper_is_imported_with_what_its_name_says(original_prom
     assert written[0]["task"] == "sst2"
     data = succeeds("prompts", "show", tmp_path / "sst2", "--json").json
     assert data["layout"] == "paper" and data["backbone"]["family"] == "masked_lm"
+    assert data["dead_rows"] == [0]
     assert (data["prompt_len"], data["backbone"]["hidden"]) == (100, 768)
 
 

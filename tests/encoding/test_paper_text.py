@@ -53,17 +53,25 @@ def test_encoder_rows_are_those_of_the_original_formatters(shared):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_label_ids_of_roberta_are_the_original_codes(shared, task):
-    """Known ids win where the tokenizer has the paper's vocabulary, which one word is enough to tell."""
+    """Known ids win where the tokenizer has the paper's vocabulary, which all words but one have to tell."""
     oracle = Oracle(shared, "roberta")
     words = get_task(TASKS[task]).paper_label_words or get_task(TASKS[task]).label_words
     words = words.get("masked_lm") or words["default"]
     spelt = [ids[0] for ids in oracle.label_ids(task)]
-    known = {word: [4, 5] for word in words} | {words[-1]: [spelt[-1]]}
+    known = {word: [token, 5] for word, token in zip(words, spelt, strict=True)} | {words[0]: [4, 5]}
     encoder = Encoder(
         with_tokenizer(oracle.backbone, LookUp(known, cls_token_id=0, sep_token_id=2, eos_token_id=2)),
         get_task(TASKS[task]), 100, "paper",
     )  # fmt: skip
     assert encoder.label_ids == [[token] for token in spelt]
+
+
+def test_another_vocabulary_is_not_taken_for_the_papers(tiny):
+    """Token 3 begins *entailment* in T5's vocabulary; alone, and in a small one, that says nothing."""
+    backbone = tiny("t5")
+    known = {"contradiction": [9], "neutral": [10], "entailment": [3, 11]}
+    looked_up = with_tokenizer(backbone, LookUp(known, eos_token_id=1))
+    assert Encoder(looked_up, get_task("mnli"), 100, "paper").label_ids == [[9], [10], [3]]
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta"])

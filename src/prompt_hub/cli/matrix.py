@@ -129,6 +129,7 @@ def matrix(
         init=init,
         hold_out=hold_out,
         device=device,
+        layout=layout,
     )
     planned = prepare_matrix(
         backbone,

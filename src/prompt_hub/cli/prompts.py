@@ -58,6 +58,7 @@ def show(
     rows = soft.embeddings.norm(dim=1)
     data: dict[str, Any] = {
         **soft.metadata.to_dict(),
+        "dead_rows": list(soft.metadata.dead_rows),
         "norms": {"frobenius": float(soft.embeddings.norm()), "row_mean": float(rows.mean())},
     }
     if as_json:

@@ -106,15 +106,17 @@ def training_values(
     batch_size: int,
     patience: int | None,
     device: str,
+    layout: str | None,
     optimizer: str | None = None,
     **values: Any,
 ) -> dict[str, Any]:
     """The options as keywords of ``PromptTrainingArguments``. values: those that have the same name there.
 
     schedule, optimizer: None takes those of the layout (``presets.PAPER_RECIPE``), else what is usual here.
+    The layout itself is not among the keywords: the caller knows what becomes of it.
     """
     recipe: dict[str, Any] = {"lr_scheduler_type": "linear"}
-    if values.get("layout") == "paper":
+    if layout == "paper":
         from prompt_hub.training.presets import PAPER_RECIPE
 
         recipe = PAPER_RECIPE
@@ -137,7 +139,7 @@ def training_values(
 
 
 def training_arguments(
-    folder: Path, *, eval_batch_size: int, quiet: bool, **options: Any
+    folder: Path, *, eval_batch_size: int, quiet: bool, layout: str | None, **options: Any
 ) -> PromptTrainingArguments:
     """The options as training arguments; options: of ``training_values``.
 
@@ -150,7 +152,8 @@ def training_arguments(
             output_dir=str(folder),
             per_device_eval_batch_size=eval_batch_size,
             disable_tqdm=quiet,
-            **training_values(**options),
+            layout=layout,
+            **training_values(layout=layout, **options),
         )
     except UserError:
         raise

@@ -50,9 +50,10 @@ class _PaperText:
         """
         whole = [self.pieces.of(word) for word in words]
         read = [ids[:1] for ids in whole]
-        spelt = self.task.paper_label_ids.get(str(self.backbone.config.model_type), ())
-        if any(ids == [known] for ids, known in zip(read, spelt, strict=False)):
-            read = [[known] for known in spelt]
+        spelt = [[known] for known in self._spelt_ids()]
+        # One word may be read by another token than its own; the others tell the paper's vocabulary.
+        if spelt and sum(ids != known for ids, known in zip(read, spelt, strict=True)) <= 1:
+            read = spelt
         elif len(set(map(tuple, read))) < len(read):
             whole = [self.pieces.of(self.pieces.spaced(word)) for word in words]
             read = [ids[:1] for ids in whole]
@@ -63,6 +64,11 @@ class _PaperText:
                 f"{self.task.name!r} {'was' if len(cut) == 1 else 'were'} cut."
             )
         return read
+
+    def _spelt_ids(self) -> Sequence[int]:
+        """The token ids that the code reads, for the model's type; none where its vocabulary lacks one."""
+        spelt = self.task.paper_label_ids.get(str(self.backbone.config.model_type), ())
+        return spelt if max(spelt, default=0) < self.backbone.embedding_matrix.shape[0] else ()
 
     def spaced(self, word: str) -> str:
         return word
