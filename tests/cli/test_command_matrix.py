@@ -81,7 +81,7 @@ def test_prompts_of_a_folder_are_used_and_strangers_named(options, matrix, train
     line = ("matrix", *options, "--tasks", "sst2", "--output", tmp_path / "m", "--prompts")
     outcome = succeeds(*line, matrix / "prompts", "--json")
     result = json.loads(outcome.stdout.splitlines()[-1])
-    assert result["counts"] == {"done": 10, "failed": 0, "open": 0}
+    assert result["counts"] == {"done": 10, "partial": 0, "failed": 0, "open": 0}
     stranger = trained("bert")
     refuses(*line, stranger, says=(str(stranger), "do not fit"))
     refuses(*line, matrix / "prompts", "--train", says=("--train", "--prompts"))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from prompt_hub.transfer.cost import Cost
     from prompt_hub.transfer.document import Document
 
+RACING = "Racing"
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 app = typer.Typer(help="Use every prompt on every task without training (zero-shot transfer).")
@@ -48,6 +49,20 @@ def matrix(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what failed before once more.")
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            help="Only find the best source of each target, from at most this share of the examples.",
+            rich_help_panel=RACING,
+            show_default=False,
+        ),
+    ] = None,
+    confidence: Annotated[
+        float, typer.Option(help="With which no best source is lost.", rich_help_panel=RACING)
+    ] = 0.95,
+    tolerance: Annotated[
+        float, typer.Option(help="A difference in score that does not matter.", rich_help_panel=RACING)
+    ] = 0.0,
     jobs: Annotated[int, typer.Option(min=1, help="Worker processes.", rich_help_panel=o.COMPUTE)] = 1,
     executor: Annotated[
         str, typer.Option(help="here (this machine) or ray.", rich_help_panel=o.COMPUTE)
@@ -87,6 +102,8 @@ def matrix(
 
       prompt-hub matrix --backbone smollm2-135m --tasks sst2 --prompts runs --data-dir data --output runs/m
 
+      prompt-hub matrix --backbone smollm2-135m --tasks sst2,rte --prompts runs --data-dir data --budget 0.3
+
       prompt-hub matrix show runs/matrix --relative --figure heat.png
     """
     if context.invoked_subcommand is not None:
@@ -111,7 +128,10 @@ def matrix(
     from prompt_hub.transfer.cost import estimate
     from prompt_hub.transfer.document import Document
     from prompt_hub.transfer.matrix import EXECUTORS, fill, prepare_matrix
+    from prompt_hub.transfer.races import Racing
 
+    if budget is None and (confidence, tolerance) != (0.95, 0.0):
+        raise UserError("--confidence and --tolerance are of races. Add --budget, such as --budget 0.3.")
     if executor not in EXECUTORS:
         raise unknown_name("executor", executor, EXECUTORS)
     if address is not None and executor != "ray":
@@ -149,6 +169,7 @@ def matrix(
         device=device,
         dtype=dtype,
         batch_size=eval_batch_size,
+        racing=None if budget is None else Racing(budget, confidence, tolerance),
     )
     for place, reason in planned.plan.left_out:
         warn(f"{place} is left out: {reason}")
@@ -156,7 +177,7 @@ def matrix(
         if target.problem is not None:
             warn(f"No prompt can be scored on {target.name}, its cells will say so: {target.problem}")
     cost = estimate(planned, jobs)
-    _print_cost(cost, jobs)
+    _print_cost(cost, jobs, raced=budget is not None)
     if dry_run:
         if as_json:
             print_json({"output": str(output), "cost": _cost_data(cost)})
@@ -167,7 +188,8 @@ def matrix(
     say(f"Stored in {output}. As a table or picture: prompt-hub matrix show {output} --help")
     if as_json:
         print_json({"output": str(output), "cost": _cost_data(cost), **document.data()})
-    if (document.table["status"] == "failed").any():
+    raced_without = any(verdict.problem or verdict.failed for verdict in document.verdicts)
+    if raced_without or (document.table["status"] == "failed").any():
         raise typer.Exit(1)
 
 
@@ -206,17 +228,17 @@ def show(
         say(f"Drawn in {figure}.")
 
 
-def _print_cost(cost: Cost, jobs: int) -> None:
+def _print_cost(cost: Cost, jobs: int, raced: bool) -> None:
+    floors = "" if raced else f", {cost.floors} of {cost.all_floors} floors"
     say(
-        f"To do: {cost.trainings} of {cost.all_trainings} trainings, {cost.cells} of {cost.all_cells} cells, "
-        f"{cost.floors} of {cost.all_floors} floors; {cost.steps:,} training steps, {cost.rows:,} rows to "
-        "score."
+        f"To do: {cost.trainings} of {cost.all_trainings} trainings, {cost.cells} of {cost.all_cells} cells"
+        f"{floors}; {cost.steps:,} training steps, {'at most ' if raced else ''}{cost.rows:,} rows to score."
     )
     if cost.wall_seconds is not None:
         workers = f"{jobs} workers" if jobs > 1 else "one worker"
         say(
-            f"About {_duration(cost.wall_seconds)} with {workers} on this machine, from batches timed for "
-            f"{cost.probe_seconds:.0f} s; loading the backbone not counted."
+            f"{'At most about' if raced else 'About'} {_duration(cost.wall_seconds)} with {workers} on this "
+            f"machine, from batches timed for {cost.probe_seconds:.0f} s; loading the backbone not counted."
         )
 
 
@@ -234,9 +256,15 @@ def _cost_data(cost: Cost) -> dict[str, Any]:
 
 def _print_matrix(document: Document) -> None:
     """The answer on stdout, what it means on stderr."""
+    from prompt_hub.transfer.verdicts import verdict_notes, verdict_rows
+
     typer.echo(document.headline)
     print_table("", *document.view.plain(), stdout)
     for means in document.summaries:
         print_table(means.title, means.head, means.rows, stdout)
     for line in document.notes:
         say(line)
+    if document.verdicts:
+        print_table("Best source of each target, by races", *verdict_rows(document.verdicts), stdout)
+        for line in verdict_notes(document.verdicts):
+            say(line)

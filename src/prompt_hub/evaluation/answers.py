@@ -59,6 +59,24 @@ class Answers:
         parts = {name: values[wanted] for name in names if (values := getattr(self, name)) is not None}
         return replace(self, **parts)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Answers of one prompt to several selections of rows as one; of a row that is in two, the first."""
+        rows, first = np.unique(np.concatenate([part.rows for part in parts]), return_index=True)
+
+        def column(name: str) -> np.ndarray | None:
+            columns = [getattr(part, name) for part in parts]
+            return None if columns[0] is None else np.concatenate(columns)[first]
+
+        return cls(parts[0].total, rows, column("scores"), column("predictions"), column("references"))
+
+    def by_row(self) -> np.ndarray:
+        """``[n]`` in 0..1: the scores, or right and wrong where the metric is no mean over rows."""
+        if self.scores is not None:
+            return self.scores
+        assert self.predictions is not None and self.references is not None
+        return np.equal(self.predictions, self.references).astype(np.float64)
+
     def score(self, task: Task) -> float:
         if self.scores is not None:
             return float(self.scores.mean())

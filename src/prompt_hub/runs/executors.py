@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,17 @@ from prompt_hub.errors import UserError
 from prompt_hub.progress import progress_bar
 from prompt_hub.runs.grid import Grid
 from prompt_hub.runs.on_ray import run_on_ray
-from prompt_hub.runs.work import Deaths, Maker, cores, progress_shower, thread_settings, work_on, worker_name
+from prompt_hub.runs.work import (
+    Deaths,
+    Keys,
+    Maker,
+    batches,
+    cores,
+    progress_shower,
+    thread_settings,
+    work_on,
+    worker_name,
+)
 from prompt_hub.runs.worker_process import SECONDS_TO_STOP
 
 __all__ = ["run_here", "run_on_ray"]
@@ -30,45 +40,53 @@ def run_here(
     jobs: int = 1,
     *,
     only: Collection[str] | None = None,
+    then: Callable[[], Collection[str]] | None = None,
     description: str = "work",
 ) -> None:
     """Does what is open in the grid of ``folder``, and waits for what others work on there.
 
     worker_factory: ``module:function``; called with ``context`` (JSON) once in each worker, it returns the
     function that makes an item's result. jobs: 1 works in this process; more start as many processes, which
-    share the cores. only: keys to keep to. An error in an item is stored and stops nothing; a worker process
-    that dies is replaced and its item done again (failed, when it dies three times at it). Raises
-    ``UserError`` when the factory does, and when the grid cannot be written.
+    share the cores. only: keys to keep to. then: called when these are done or failed; adds items that follow
+    from the results and returns their keys, for the same workers, until it returns none. An error in an item
+    is stored and stops nothing; a worker process that dies is replaced and its item done again (failed, when
+    it dies three times at it). Raises ``UserError`` when the factory does, and when the grid cannot be
+    written.
     """
     if jobs < 1:
         raise UserError(f"The number of jobs is {jobs}. It must be at least 1.")
     with Grid.open(Path(folder)) as grid:
         counts = grid.counts(only)
-        with progress_bar(description, sum(counts.values())) as bar:
-            show = progress_shower(grid, only, bar)
-            show()
-            workers = min(jobs, counts["open"] + counts["taken"])
-            if workers <= 1:
-                work_on(grid, Maker(worker_factory, context), worker_name(), only, after=show)
-            else:
-                _Processes(grid, worker_factory, context, workers, only).run(show)
+        workers = jobs if then is not None else min(jobs, counts["open"] + counts["taken"])
+        if workers > 1:
+            _Processes(grid, worker_factory, context, workers).run(batches(only, then), description)
+            return
+        maker = Maker(worker_factory, context)
+        for keys in batches(only, then):
+            with _shown(grid, keys, description) as show:
+                work_on(grid, maker, worker_name(), keys, after=show)
+
+
+@contextmanager
+def _shown(grid: Grid, keys: Keys, description: str) -> Iterator[Callable[[], None]]:
+    """A bar over the items with these keys; what it yields brings it up to date."""
+    with progress_bar(description, sum(grid.counts(keys).values())) as bar:
+        show = progress_shower(grid, keys, bar)
+        show()
+        yield show
 
 
 class _Processes:
     """Worker processes of this machine, watched over."""
 
-    def __init__(
-        self, grid: Grid, factory: str, context: dict[str, Any], count: int, only: Collection[str] | None
-    ) -> None:
+    def __init__(self, grid: Grid, factory: str, context: dict[str, Any], count: int) -> None:
         self._grid = grid
-        self._only = only
-        asked = {
+        self._only: Keys = None
+        self._setting = {
             "folder": str(grid.path.parent.resolve()),
             "factory": factory,
             "context": context,
-            "only": None if only is None else sorted(only),
         }
-        self._asked = (json.dumps(asked) + "\n").encode()
         here = [path or os.getcwd() for path in sys.path]
         self._environment = {
             **os.environ,
@@ -79,18 +97,34 @@ class _Processes:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._count = count
 
-    def run(self, show: Callable[[], None]) -> None:
+    def run(self, every: Iterator[Keys], description: str) -> None:
+        """One batch of keys after the other; the processes stay in between."""
         try:
-            for _ in range(self._count):
-                self._start()
-            while self._processes:
-                time.sleep(0.1)
-                for process in [process for process in self._processes if process.poll() is not None]:
-                    self._processes.remove(process)
-                    self._settle(process)
-                show()
+            for self._only in every:
+                if not self._grid.goes_on(self._only):
+                    continue
+                for process in self._processes:
+                    _tell(process, self._order())
+                while len(self._processes) < self._count:
+                    self._start()
+                with _shown(self._grid, self._only, description) as show:
+                    self._watch(lambda: self._grid.goes_on(self._only), show)
+            for process in self._processes:
+                _tell(process, {"end": True})
+            self._watch(lambda: bool(self._processes), lambda: None)
         finally:
             self._stop()
+
+    def _watch(self, goes_on: Callable[[], bool], show: Callable[[], None]) -> None:
+        while goes_on():
+            time.sleep(0.1)
+            for process in [process for process in self._processes if process.poll() is not None]:
+                self._processes.remove(process)
+                self._settle(process)
+            show()
+
+    def _order(self) -> dict[str, Any]:
+        return {"only": None if self._only is None else sorted(self._only)}
 
     def _start(self) -> None:
         process = subprocess.Popen(
@@ -101,10 +135,8 @@ class _Processes:
             start_new_session=True,  # Ctrl-C comes here, not there
         )
         self._processes.append(process)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # where it has ended, its exit code says so
-            process.stdin.write(self._asked)
-            process.stdin.flush()
+        _tell(process, self._setting)
+        _tell(process, self._order())
 
     def _settle(self, process: subprocess.Popen[bytes]) -> None:
         said = _last_words(process)
@@ -130,6 +162,13 @@ class _Processes:
                 process.kill()
                 process.wait()
             _last_words(process)
+
+
+def _tell(process: subprocess.Popen[bytes], what: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    with suppress(BrokenPipeError):  # where it has ended, its exit code says so
+        process.stdin.write((json.dumps(what) + "\n").encode())
+        process.stdin.flush()
 
 
 def _last_words(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from prompt_hub.progress import progress_bar, set_quiet
 from prompt_hub.runs.grid import Grid, Item
 from prompt_hub.runs.work import (
     Deaths,
+    Keys,
     Maker,
     Outcome,
     attempt,
+    batches,
     cores,
     describe,
     progress_shower,
@@ -61,6 +63,7 @@ def run_on_ray(
     *,
     address: str | None = None,
     only: Collection[str] | None = None,
+    then: Callable[[], Collection[str]] | None = None,
     description: str = "work",
 ) -> None:
     """Like ``run_here``, with ``jobs`` Ray actors as workers.
@@ -73,32 +76,27 @@ def run_on_ray(
     if jobs < 1:
         raise UserError(f"The number of jobs is {jobs}. It must be at least 1.")
     ray = _import_ray()
-    with Grid.open(Path(folder)) as grid:
-        if not grid.goes_on(only):
-            return
-        counts = grid.counts(only)
-        with _cluster(ray, address, jobs), progress_bar(description, sum(counts.values())) as bar:
-            workers = min(jobs, counts["open"] + counts["taken"])
-            pool = _Pool(ray, grid, worker_factory, context, workers, only)
-            try:
-                pool.run(progress_shower(grid, only, bar))
-            finally:
-                pool.stop()
+    with Grid.open(Path(folder)) as grid, ExitStack() as at_the_end:
+        pool: _Pool | None = None
+        for keys in batches(only, then):
+            if not grid.goes_on(keys):
+                continue
+            counts = grid.counts(keys)
+            if pool is None:
+                at_the_end.enter_context(_cluster(ray, address, jobs))
+                workers = jobs if then is not None else min(jobs, counts["open"] + counts["taken"])
+                pool = _Pool(ray, grid, worker_factory, context, workers)
+                at_the_end.callback(pool.stop)
+            with progress_bar(description, sum(counts.values())) as bar:
+                pool.run(keys, progress_shower(grid, keys, bar))
 
 
 class _Pool:
     """Actors, and which item each of them is at."""
 
-    def __init__(
-        self,
-        ray: Any,
-        grid: Grid,
-        factory: str,
-        context: dict[str, Any],
-        count: int,
-        only: Collection[str] | None,
-    ) -> None:
-        self._ray, self._grid, self._only = ray, grid, only
+    def __init__(self, ray: Any, grid: Grid, factory: str, context: dict[str, Any], count: int) -> None:
+        self._ray, self._grid = ray, grid
+        self._only: Keys = None
         self._make = _actor_maker(ray, count, factory, context)
         self._deaths = Deaths(grid)
         self._idle: list[Any] = []
@@ -107,7 +105,8 @@ class _Pool:
         for _ in range(count):
             self._start()
 
-    def run(self, show: Callable[[], None]) -> None:
+    def run(self, only: Keys, show: Callable[[], None]) -> None:
+        self._only = only
         while True:
             show()
             while self._idle and (item := self._claim()) is not None:

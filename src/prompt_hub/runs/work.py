@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -19,6 +19,8 @@ from prompt_hub.progress import Bar
 from prompt_hub.runs.grid import Grid, Item
 
 Work = Callable[[Item], dict[str, Any]]
+Keys = Collection[str] | None
+"""Keys of items to keep to; None: all."""
 
 LONGEST_WAIT_SECONDS = 1.0
 DEATHS_ALLOWED = 3
@@ -73,6 +75,13 @@ def store(grid: Grid, key: str, outcome: Outcome) -> None:
         grid.fail(key, outcome.error, outcome.details)
     else:
         grid.finish(key, outcome.result, outcome.seconds)
+
+
+def batches(only: Keys, then: Callable[[], Collection[str]] | None) -> Iterator[Keys]:
+    """``only``, and when that is done what ``then`` gives, until it gives nothing."""
+    yield only
+    while then is not None and (more := then()):
+        yield more
 
 
 def work_on(

@@ -1,8 +1,9 @@
 """``python -m prompt_hub.runs.worker_process``: a worker on this machine, started by an executor.
 
-The first line of stdin says what to do; the end of stdin, that the executor is gone. stdout holds one line of
-JSON if the worker cannot work. An own interpreter instead of ``multiprocessing``: nothing is inherited from a
-process that has threads, and a caller's script is not run again.
+The first line of stdin says how to work, each further one which items to do, the last one that there are no
+more; where stdin ends before that, the executor is gone. stdout holds one line of JSON if the worker cannot
+work. An own interpreter instead of ``multiprocessing``: nothing is inherited from a process that has threads,
+and a caller's script is not run again.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from queue import Queue
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
@@ -38,11 +40,14 @@ def main() -> int:
     # The executor answers Ctrl-C, for all of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_quiet(True)
-    asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_executor, daemon=True).start()
+    orders: Queue[dict[str, Any]] = Queue()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     try:
-        with Grid.open(Path(asked["folder"])) as grid:
-            work_on(grid, Maker(asked["factory"], asked["context"]), worker_name(), asked["only"])
+        setting = orders.get()
+        maker = Maker(setting["factory"], setting["context"])
+        with Grid.open(Path(setting["folder"])) as grid:
+            while "end" not in (order := orders.get()):
+                work_on(grid, maker, worker_name(), order["only"])
     except Stopped:
         return 128 + signal.SIGTERM
     except Exception as error:
@@ -68,9 +73,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
 
 
-def _end_with_executor() -> None:
-    while os.read(0, 1024):
-        pass
+def _listen(orders: Queue[dict[str, Any]]) -> None:
+    """Passes orders on, and ends the process with its executor."""
+    for line in sys.stdin:
+        orders.put(json.loads(line))
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SECONDS_TO_STOP)
     os._exit(128 + signal.SIGTERM)

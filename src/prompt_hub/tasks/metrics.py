@@ -178,6 +178,12 @@ def compute_metrics(task: Task, predictions: Sequence[Any], references: Sequence
     return {**scores, "combined_score": float(np.mean(list(scores.values())))}
 
 
+def is_mean_over_examples(metric: str) -> bool:
+    """Whether ``per_example_scores`` has values for it: not so for F1 and correlations."""
+    _check_metric(metric)
+    return metric in _EXAMPLE_SCORES
+
+
 def per_example_scores(
     task: Task, predictions: Sequence[Any], references: Sequence[Any], metric: str
 ) -> np.ndarray | None:

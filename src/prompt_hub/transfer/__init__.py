@@ -8,25 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prompt_hub.transfer.ensemble import evaluate_ensemble
     from prompt_hub.transfer.matrix import run_matrix
+    from prompt_hub.transfer.races import Racing
     from prompt_hub.transfer.selection import rank
     from prompt_hub.transfer.summaries import best_sources, summary
     from prompt_hub.transfer.table import load_table
+    from prompt_hub.transfer.verdicts import race_table
     from prompt_hub.transfer.warm_start_table import warm_start
 
 _WHERE = {
+    "Racing": "prompt_hub.transfer.races",
     "best_sources": "prompt_hub.transfer.summaries",
     "evaluate_ensemble": "prompt_hub.transfer.ensemble",
     "load_table": "prompt_hub.transfer.table",
     "rank": "prompt_hub.transfer.selection",
+    "race_table": "prompt_hub.transfer.verdicts",
     "run_matrix": "prompt_hub.transfer.matrix",
     "summary": "prompt_hub.transfer.summaries",
     "warm_start": "prompt_hub.transfer.warm_start_table",
 }
 
 __all__ = [
+    "Racing",
     "best_sources",
     "evaluate_ensemble",
     "load_table",
+    "race_table",
     "rank",
     "run_matrix",
     "summary",

@@ -13,11 +13,12 @@ from torch import Tensor
 from prompt_hub.backbones import Backbone
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
 from prompt_hub.evaluation.predict import predict
+from prompt_hub.runs.grid import Item
 from prompt_hub.runs.work import cores
 from prompt_hub.tasks import load_split
 from prompt_hub.training.module import PromptModule
 from prompt_hub.transfer.matrix import Matrix
-from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Source, Target
+from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Plan, Source, Target
 from prompt_hub.transfer.sources import SAMPLE_SEED, training_arguments
 
 PROBE_SECONDS = 10.0
@@ -32,8 +33,9 @@ _EVALUATIONS = 5
 class Cost:
     """What is to be done of all there is, and what it will take.
 
-    rows: to be scored, in cells and floors. steps: of training. seconds: of one worker; None where nothing is
-    left to do. speed_up: by several workers on this machine's cores. probe_seconds: what measuring took.
+    rows: to be scored, in cells and floors; with races at most so many, and no floors. steps: of training.
+    seconds: of one worker; None where nothing is left to do. speed_up: by several workers on this machine's
+    cores. probe_seconds: what measuring took.
     """
 
     trainings: int
@@ -59,11 +61,13 @@ def estimate(matrix: Matrix, jobs: int = 1) -> Cost:
     started = time.perf_counter()
     plan, backbone = matrix.plan, matrix.backbone
     open_keys = matrix.open_keys()
-    everything = plan.items()
+    everything = plan.items() if matrix.racing is None else _raced(plan)
+    share = 1.0 if matrix.racing is None else matrix.racing.budget
     items = [item for item in everything if item.key in open_keys]
     all_kinds, kinds = Counter(item.kind for item in everything), Counter(item.kind for item in items)
     evaluations = Counter(item.work["target"] for item in items if item.kind in (CELL, FLOOR))
-    rows = sum(plan.target(name).data["n"] * count for name, count in evaluations.items())
+    scored = {name: share * plan.target(name).data["n"] * count for name, count in evaluations.items()}
+    rows = int(sum(scored.values()))
     trainings = [plan.source(item.work["source"], item.work["seed"]) for item in items if item.kind == TRAIN]
     steps = {id(source): _steps(matrix, source) for source in trainings}
     seconds = None
@@ -71,9 +75,7 @@ def estimate(matrix: Matrix, jobs: int = 1) -> Cost:
         probe = _Probe(matrix, backbone, started + PROBE_SECONDS)
         names = dict.fromkeys([*evaluations, *(source.task or "" for source in trainings)])
         by_row = probe.seconds_by_row([plan.target(name) for name in names])
-        seconds = sum(
-            by_row[name] * plan.target(name).data["n"] * count for name, count in evaluations.items()
-        )
+        seconds = sum(by_row[name] * count for name, count in scored.items())
         if trainings:
             ratios: dict[str, float] = {}
             for source in trainings:
@@ -155,6 +157,16 @@ class _Probe:
             encoder.encode(split.examples[:_SAMPLE_ROWS]),
             torch.zeros(length, self.backbone.hidden),
         )
+
+
+def _raced(plan: Plan) -> list[Item]:
+    """Trainings, and the cells that races are about."""
+    items = {item.key: item for item in plan.items()}
+    wanted = {key for key, item in items.items() if item.kind == TRAIN}
+    for target in plan.targets:
+        for sources in plan.foreign_sources(target).values():
+            wanted |= {plan.cell_key(source, target) for source in sources}
+    return [item for key, item in items.items() if key in wanted]
 
 
 def _typical(rows: EncodedSplit, count: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,24 +11,40 @@ from prompt_hub.reports.tables import latex_table, latex_text, markdown_table
 from prompt_hub.transfer.plan import Plan
 from prompt_hub.transfer.summaries import best_sources, summary
 from prompt_hub.transfer.table import load_tables
-from prompt_hub.transfer.view import FAILED, LEGEND, NEGATIVE, OPEN, Means, View, means_of, number, view_of
+from prompt_hub.transfer.verdicts import RaceVerdict, load_verdicts, verdict_notes, verdict_rows
+from prompt_hub.transfer.view import (
+    FAILED,
+    LEGEND,
+    NEGATIVE,
+    OPEN,
+    PARTIAL,
+    Means,
+    View,
+    means_of,
+    number,
+    view_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
+STATUSES = ("done", "partial", "failed", "open")
+
 
 @dataclass(frozen=True)
 class Document:
-    """table: of every seed. means: over the seeds. relative: shares of the own prompt's score, not scores."""
+    """table: of every seed. means: over the seeds. verdicts: of races, if it was raced. relative: shares of
+    the own prompt's score, not scores."""
 
     plan: Plan
     table: pd.DataFrame
     means: pd.DataFrame
+    verdicts: list[RaceVerdict]
     relative: bool = False
 
     @classmethod
     def of(cls, folder: Path, relative: bool = False) -> Document:
-        return cls(Plan.load(folder), *load_tables(folder), relative)
+        return cls(Plan.load(folder), *load_tables(folder), load_verdicts(folder), relative)
 
     @property
     def view(self) -> View:
@@ -59,6 +75,7 @@ class Document:
             NEGATIVE: int(prompts["negative"].fillna(False).sum()),
             FAILED: int((self.means["status"] == "failed").sum()),
             OPEN: int((self.means["status"] == "open").sum()),
+            PARTIAL: int((self.means["status"] == "partial").sum()),
         }
         lines = ["The task's own prompt is in brackets or bold."]
         lines += [f"{sign} {LEGEND[sign]} ({count})" for sign, count in counts.items() if count]
@@ -85,6 +102,10 @@ class Document:
         ]  # fmt: skip
         if rows:
             parts += ["The best source for every target:", markdown_table(head, rows)]
+        if self.verdicts:
+            notes = "\n".join(f"- {line}" for line in verdict_notes(self.verdicts))
+            parts += ["The best source for every target, by races:"]
+            parts += [markdown_table(*verdict_rows(self.verdicts)), notes]
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
@@ -99,7 +120,7 @@ class Document:
         return self.table.to_csv(index=False)
 
     def data(self) -> dict[str, Any]:
-        """Plain data: the table of every seed, its means, their summary and best sources."""
+        """Plain data: the table of every seed, its means, their summary, best sources and races."""
         counts = self.table["status"].value_counts()
         return {
             "backbone": self.plan.backbone,
@@ -107,11 +128,12 @@ class Document:
             "limit": self.plan.limit,
             "tasks": [target.name for target in self.plan.targets],
             "left_out": [{"name": name, "reason": reason} for name, reason in self.plan.left_out],
-            "counts": {status: int(counts.get(status, 0)) for status in ("done", "failed", "open")},
+            "counts": {status: int(counts.get(status, 0)) for status in STATUSES},
             "table": _records(self.table),
             "over_seeds": _records(self.means),
             "summary": _records(summary(self.means)),
             "best_sources": _records(best_sources(self.means)),
+            "races": [{**asdict(each), "verdict": each.in_words} for each in self.verdicts],
         }
 
 

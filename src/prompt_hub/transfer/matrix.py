@@ -15,8 +15,9 @@ from prompt_hub.runs.grid import FILE as GRID_FILE
 from prompt_hub.runs.grid import Grid
 from prompt_hub.runs.records import environment, now
 from prompt_hub.tasks import Task
-from prompt_hub.transfer.plan import FILE, Plan, Source
+from prompt_hub.transfer.plan import FILE, TRAIN, Plan, Source
 from prompt_hub.transfer.planning import plan_matrix
+from prompt_hub.transfer.races import Races, Racing, check_races
 from prompt_hub.transfer.sources import Training
 from prompt_hub.transfer.table import load_table
 from prompt_hub.transfer.worker import FACTORY, Place, lend
@@ -31,13 +32,15 @@ EXECUTORS = ("here", "ray")
 class Matrix:
     """A planned matrix, checked for everything that would stop it later.
 
-    backbone: loaded, for a first look at cost; ``fill`` lets it go.
+    backbone: loaded, for a first look at cost; ``fill`` lets it go. racing: how cells are raced; None: all of
+    them are computed.
     """
 
     plan: Plan
     place: Place
     folder: Path
     backbone: Backbone | None
+    racing: Racing | None = None
 
     def open_keys(self) -> set[str]:
         """Keys of what is not finished yet; reads the grid, makes nothing."""
@@ -64,7 +67,9 @@ def run_matrix(
     options: those of ``prepare_matrix``. What is finished in ``output`` is not computed again, so that an
     interrupted run goes on and a task can be added; several processes may work on one ``output``. A piece of
     work that fails is stored with its error and stops nothing else; retry_failed: try such again. jobs:
-    worker processes on this machine. executor: ``here`` or ``ray`` (address: of its cluster).
+    worker processes on this machine. executor: ``here`` or ``ray`` (address: of its cluster). With
+    ``racing=Racing(budget=0.3)`` cells are computed only as far as the best source of each target needs it:
+    ``race_table(output)``.
     """
     matrix = prepare_matrix(backbone, tasks, output, **options)
     fill(matrix, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
@@ -90,12 +95,14 @@ def prepare_matrix(
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int = 32,
+    racing: Racing | None = None,
 ) -> Matrix:
     """Plan a matrix; see ``plan_matrix``. Writes nothing.
 
     Sources are the prompts below ``prompts``, or else one a task and seed, which are trained (``train``) or
     were trained in ``output`` before; training: arguments of ``PromptTrainingArguments``. limit, limit_train:
-    at most so many rows of a target and of a training. batch_size: rows of an evaluation batch. Raises
+    at most so many rows of a target and of a training. batch_size: rows of an evaluation batch. racing: only
+    find the best source of each target. Raises
     ``UserError`` for whatever would stop the work later.
     """
     folder = Path(output)
@@ -121,7 +128,9 @@ def prepare_matrix(
         device=device,
         batch_size=batch_size,
     )
-    matrix = Matrix(plan, place, folder, model)
+    if racing is not None:
+        check_races(plan, racing)
+    matrix = Matrix(plan, place, folder, model, racing)
     _check_trained(matrix, train)
     return matrix
 
@@ -137,11 +146,16 @@ def fill(
     """Does what is not done yet, together with whoever else works on the folder."""
     if executor not in EXECUTORS:
         raise unknown_name("executor", executor, EXECUTORS)
-    items = matrix.plan.items()
+    plan, races = matrix.plan, None
+    items = plan.items()
+    if matrix.racing is not None:
+        races = Races(plan, matrix.place, matrix.racing)
+        items = [item for item in items if item.kind == TRAIN]
+    made_by = {"place": asdict(matrix.place), "environment": environment(), "planned": now()}
+    if matrix.racing is not None:
+        made_by["racing"] = asdict(matrix.racing)
     with Grid.open(matrix.folder) as grid:
-        matrix.plan.save(
-            matrix.folder, {"place": asdict(matrix.place), "environment": environment(), "planned": now()}
-        )
+        plan.save(matrix.folder, made_by)
         grid.add(items)
         if retry_failed:
             grid.retry_failed()
@@ -149,12 +163,18 @@ def fill(
     if executor == "here" and jobs == 1 and backbone is not None:
         lend(matrix.place, backbone)
     del backbone  # other processes load it themselves
-    context = {"plan": matrix.plan.to_dict(), "place": asdict(matrix.place)}
-    only = {item.key for item in items}
+    context = {"plan": plan.to_dict(), "place": asdict(matrix.place)}
+    wanted: dict[str, Any] = {
+        "only": {item.key for item in items},
+        "then": None if races is None else races.next_keys,
+        "description": "matrix",
+    }
     if executor == "ray":
-        run_on_ray(matrix.folder, FACTORY, context, jobs, address=address, only=only, description="matrix")
+        run_on_ray(matrix.folder, FACTORY, context, jobs, address=address, **wanted)
     else:
-        run_here(matrix.folder, FACTORY, context, jobs, only=only, description="matrix")
+        run_here(matrix.folder, FACTORY, context, jobs, **wanted)
+    if races is not None:
+        plan.save(matrix.folder, made_by, [asdict(verdict) for verdict in races.verdicts()])
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from prompt_hub.tasks import METRIC_VERSION, Task, task_from_dict
 FILE = "matrix.json"
 SCHEMA_VERSION = 1
 
-TRAIN, CELL, FLOOR = "train", "cell", "floor"
+TRAIN, CELL, FLOOR, SAMPLE = "train", "cell", "floor", "sample"
 NO_PROMPT, RANDOM = "no_prompt", "random_prompt"
 
 
@@ -132,6 +132,21 @@ class Plan:
         """
         return list({item.key: item for item in self._items()}.values())
 
+    def sample_item(self, source: Source, target: Target, rows: Sequence[int]) -> Item:
+        """Some rows of a cell (indices into the target's, rising); none of ``items()``, races add them."""
+        of = self.cell_key(source, target)
+        names = {"source": source.name, "seed": source.seed, "target": target.name}
+        chosen = list(map(int, rows))
+        return Item(key_of(SAMPLE, {"cell": of, "rows": chosen}), SAMPLE, {**names, "of": of, "rows": chosen})
+
+    def foreign_sources(self, target: Target) -> dict[str, list[Source]]:
+        """Prompts of other tasks than the target, by name: those of all seeds together."""
+        found: dict[str, list[Source]] = {}
+        for source in self.sources:
+            if source.task != target.name:
+                found.setdefault(source.name, []).append(source)
+        return found
+
     def _items(self) -> Iterator[Item]:
         for target in self.targets:
             identity = self._no_prompt_identity(target)
@@ -189,9 +204,13 @@ class Plan:
             }
         )
 
-    def save(self, folder: Path, made_by: dict[str, Any]) -> None:
-        """made_by: what a reader needs to repeat the work: command, environment, places."""
+    def save(self, folder: Path, made_by: dict[str, Any], verdicts: Sequence[dict[str, Any]] = ()) -> None:
+        """made_by: what a reader needs to repeat the work: command, environment, places. verdicts: of races,
+        as ``verdicts.py`` reads them.
+        """
         stored = {"schema_version": SCHEMA_VERSION, "made_by": made_by, "plan": self.to_dict()}
+        if verdicts:
+            stored["verdicts"] = list(verdicts)
         write_json(folder / FILE, stored)
 
     @classmethod

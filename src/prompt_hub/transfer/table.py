@@ -14,7 +14,7 @@ from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
 from prompt_hub.evaluation.pairs import FLOORS, alike
 from prompt_hub.runs.grid import Done, Grid
 from prompt_hub.tasks import Task, majority_answer
-from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, Plan, Source, Target
+from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, SAMPLE, Plan, Source, Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +34,8 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
     own, own_low, own_high: what the target's own prompt of the same seed has on the same rows; relative,
     relative_low, relative_high: score / own, row by row. majority, no_prompt, random_prompt: the floors on
     the same rows. gain, gain_low, gain_high: score - no_prompt, row by row; negative: the whole interval is
-    below 0. status: done, failed (then error) or open. seconds, prompt_hash.
+    below 0. status: done, partial (a race left it at n rows: score alone, without interval or comparison),
+    failed (then error) or open. seconds, prompt_hash.
     """
     return load_tables(folder)[over_seeds]
 
@@ -78,17 +79,25 @@ _COLUMNS = (
 
 @dataclass
 class _Stored:
-    """Results and errors by key."""
+    """Results and errors by key; partial: what races know of cells that are not done."""
 
     done: dict[str, Done]
     failed: dict[str, str]
+    partial: dict[str, Answers]
 
     @classmethod
     def of(cls, folder: Path, plan: Plan) -> _Stored:
         with Grid.open(folder, create=False) as grid:
             wanted = {item.key for item in plan.items()}
-            done = {each.key: each for each in grid.results() if each.key in wanted}
-            return cls(done, {each.key: each.error for each in grid.failures()})
+            done, samples = {}, defaultdict(list)
+            for each in grid.results():
+                if each.key in wanted:
+                    done[each.key] = each
+                elif each.kind == SAMPLE:
+                    samples[each.work["of"]].append(Answers.from_dict(each.result["answers"]))
+            failed = {each.work.get("of", each.key): each.error for each in grid.failures()}
+        partial = {key: Answers.joined(parts) for key, parts in samples.items() if key not in done}
+        return cls(done, {key: error for key, error in failed.items() if key not in done}, partial)
 
     def answers(self, key: str) -> Answers | None:
         return Answers.from_dict(self.done[key].result["answers"]) if key in self.done else None
@@ -102,6 +111,7 @@ class _Cell:
     source: Source
     done: Done | None = None
     error: str | None = None
+    partial: Answers | None = None
     values: dict[str, float] = field(default_factory=dict)
     samples: dict[str, np.ndarray] = field(default_factory=dict)
 
@@ -110,7 +120,7 @@ def _scored(plan: Plan, target: Target, stored: _Stored) -> list[_Cell]:
     cells, by_rows = [], defaultdict(list)
     for source in plan.sources:
         key = plan.cell_key(source, target)
-        cell = _Cell(source, stored.done.get(key), stored.failed.get(key))
+        cell = _Cell(source, stored.done.get(key), stored.failed.get(key), stored.partial.get(key))
         cells.append(cell)
         answers = stored.answers(key)
         if answers is not None:
@@ -182,7 +192,9 @@ def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
     """A row of the table: one cell, or the mean of the cells of several seeds."""
     source, done = cells[0].source, [cell for cell in cells if cell.done is not None]
     errors = [cell.error for cell in cells if cell.error]
-    status = "failed" if errors else "done" if len(done) == len(cells) else "open"
+    parts = [cell.partial for cell in cells if cell.partial is not None]
+    status = "done" if len(done) == len(cells) else "partial" if parts else "open"
+    status = "failed" if errors else status
     results = [cell.done.result for cell in done if cell.done is not None]
     row: dict[str, Any] = {
         "kind": "prompt",
@@ -198,6 +210,10 @@ def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
         "status": status,
         "error": errors[0] if errors else None,
     }
+    if status == "partial":
+        whole = [cell.values["score"] for cell in done]
+        row["score"] = float(np.mean([*whole, *(part.score(target.task) for part in parts)]))
+        row["n"] = min(map(len, parts))
     if status != "done":
         return row
     known = [name for name in ("score", "own", *FLOORS) if all(name in cell.values for cell in cells)]

@@ -16,17 +16,19 @@ from prompt_hub.transfer.summaries import summary
 if TYPE_CHECKING:
     import pandas as pd
 
-NEGATIVE, FAILED, OPEN = "*", "failed", "..."
+NEGATIVE, FAILED, OPEN, PARTIAL = "*", "failed", "...", "~"
 LEGEND = {
     NEGATIVE: "surely (95%) below the backbone without a prompt: negative transfer",
     FAILED: "could not be computed; the errors are listed below",
     OPEN: "not computed yet",
+    PARTIAL: "scored only on as many rows as the number behind it, in a race: in no mean",
 }
 
 
 @dataclass(frozen=True)
 class Cell:
-    """value, low, high: score, or share of the own prompt's score. own: the target's own prompt."""
+    """value, low, high: score, or share of the own prompt's score. own: the target's own prompt. n: of rows,
+    of a partial cell."""
 
     value: float | None = None
     low: float | None = None
@@ -34,9 +36,12 @@ class Cell:
     own: bool = False
     negative: bool = False
     status: str = "done"
+    n: int | None = None
 
     @property
     def mark(self) -> str:
+        if self.status == "partial":
+            return f"{PARTIAL}{self.n}"
         return {"failed": FAILED, "open": OPEN}.get(self.status, NEGATIVE if self.negative else "")
 
     def text(self, with_interval: bool) -> str:
@@ -121,6 +126,9 @@ class View:
                 cell = self.cells.get((name, column))
                 if cell is None:
                     continue
+                if cell.status == "partial":  # no colour: it is not to be read beside whole cells
+                    marks[row, place] = cell.text(False)
+                    continue
                 values[row, place] = np.nan if cell.value is None else cell.value
                 marks[row, place] = cell.mark
         return draw_heat_map(
@@ -160,7 +168,7 @@ def view_of(table: pd.DataFrame, relative: bool = False) -> View:
 
 
 def _largest(table: pd.DataFrame, target: str) -> int:
-    n = table.loc[table["target"] == target, "n"].max()
+    n = table.loc[(table["target"] == target) & (table["status"] != "partial"), "n"].max()
     return 0 if n != n or n is None else int(n)
 
 
@@ -174,6 +182,7 @@ def _cell(row: dict[str, Any], relative: bool) -> Cell:
         own=row["source_task"] == row["target"],
         negative=row["negative"] is True,
         status=row["status"],
+        n=int(row["n"]) if row["status"] == "partial" else None,
     )
 
 

@@ -24,7 +24,17 @@ from prompt_hub.runs.grid import Item
 from prompt_hub.runs.records import package_versions
 from prompt_hub.tasks import Split, load_split, row_hashes
 from prompt_hub.training.run import train_prompt
-from prompt_hub.transfer.plan import CELL, FLOOR, RANDOM, TRAIN, Plan, Source, Target, model_identity
+from prompt_hub.transfer.plan import (
+    CELL,
+    FLOOR,
+    RANDOM,
+    SAMPLE,
+    TRAIN,
+    Plan,
+    Source,
+    Target,
+    model_identity,
+)
 from prompt_hub.transfer.sources import SAMPLE_SEED, training_arguments
 
 FACTORY = "prompt_hub.transfer.worker:make_worker"
@@ -81,11 +91,11 @@ class Worker:
 
     def __call__(self, item: Item) -> dict[str, Any]:
         kinds: dict[str, Callable[..., dict[str, Any]]] = {
-            TRAIN: self.train, CELL: self.score, FLOOR: self.score_floor,
+            TRAIN: self.train, CELL: self.score, FLOOR: self.score_floor, SAMPLE: self.score_sample,
         }  # fmt: skip
         return {**kinds[item.kind](**_names(item)), "versions": package_versions()}
 
-    # -- the three kinds of work -----------------------------------------------------------------
+    # -- the kinds of work -----------------------------------------------------------------------
 
     def train(self, source: str, seed: int) -> dict[str, Any]:
         """A prompt for a task; goes on where an interrupted training was."""
@@ -133,6 +143,16 @@ class Worker:
         prompt = self.prompt(self.plan.source(source or "", seed))
         noise = random_like(prompt.embeddings, torch.Generator().manual_seed(seed or 0))
         return self.score_rows(noise, prompt.prompt_len, on, np.arange(len(self.rows(on))))
+
+    def score_sample(
+        self, source: str, seed: int | None, target: str, of: str, rows: list[int]
+    ) -> dict[str, Any]:
+        """What a prompt answers on the rows (rising) that a race asks for; of: the cell's key."""
+        prompt = self.prompt(self.plan.source(source, seed))
+        found = self.score_rows(
+            prompt.embeddings, prompt.prompt_len, self.plan.target(target), np.asarray(rows)
+        )
+        return {"answers": found["answers"], "prompt_hash": prompt.hash}
 
     # -- pieces ----------------------------------------------------------------------------------
 
