@@ -210,3 +210,45 @@ def test_show_refuses_what_is_no_matrix_and_formats_and_pictures_it_does_not_kno
     refuses("matrix", "show", tmp_path, says=("no transfer matrix",))
     refuses("matrix", "show", matrix, "--format", "html", says=("html", "markdown"))
     assert call("matrix", "show", matrix, "--figure", tmp_path / "heat.docx").code == 2
+
+
+def test_races_name_the_best_source_of_each_target_or_say_that_it_is_not_settled(options, matrix, tmp_path):
+    line = ("matrix", *options, "--tasks", "sst2,rte", "--prompts", matrix / "prompts", "--output", tmp_path)
+    outcome = succeeds(*line, "--budget", "0.5", "--json")
+    # Two targets, two prompts each of two other tasks, half of 16 rows.
+    assert "0 of 0 trainings, 8 of 8 cells;" in outcome.words and "at most 64 rows to score" in outcome.words
+    assert "Best source of each target, by races" in outcome.stdout
+    assert "With 95% confidence, for all targets together" in outcome.words
+    races = outcome.json["races"]
+    assert [race["target"] for race in races] == ["sst2", "rte"]
+    assert all(0 < race["examples"] <= 0.5 * race["full"] == 32 for race in races)
+    assert outcome.json["counts"]["partial"] == 8
+    shown = succeeds("matrix", "show", tmp_path)
+    assert "~8" in shown.stdout and "in no mean" in shown.words and "by races" in shown.stdout
+    markdown = succeeds("matrix", "show", tmp_path, "--format", "markdown").stdout
+    assert all(f"| {race['verdict']} |" in markdown for race in races) and "~8" in markdown
+    succeeds("matrix", "show", tmp_path, "--figure", tmp_path / "heat.png")
+
+
+def test_the_cost_of_races_is_a_bound(options, matrix, tmp_path):
+    outcome = succeeds(
+        "matrix", *options, "--tasks", "sst2,rte", "--prompts", matrix / "prompts", "--budget", "0.25",
+        "--output", tmp_path / "m", "--dry-run",
+    )  # fmt: skip
+    assert "at most 32 rows" in outcome.words and "At most about" in outcome.words
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--budget", "0"), ("--budget 0", "0.33")),
+        (("--budget", "1.01"), ("--budget 1.01",)),
+        (("--budget", "0.5", "--confidence", "0"), ("--confidence 0", "0.95")),
+        (("--budget", "0.5", "--tolerance", "1"), ("--tolerance 1", "0.01")),
+        (("--confidence", "0.9"), ("--budget",)),
+        (("--budget", "0.5", "--train"), ("1 source", "a race needs two")),
+    ],
+)
+def test_what_cannot_be_raced_is_refused(options, tmp_path, more, says):
+    refuses("matrix", *options, "--tasks", "sst2,rte", *more, "--output", tmp_path / "m", says=says)
+    assert not (tmp_path / "m").exists()

@@ -242,3 +242,42 @@ def test_a_full_disk_ends_the_command_and_what_was_finished_stays(tmp_path, monk
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     run_here(tmp_path, SQUARES, context(tmp_path), 1)
     assert done_in(tmp_path) == squares_of(range(3)) and counted(tmp_path, "did") == 4
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_follows_from_results_is_done_by_the_same_workers(tmp_path, jobs):
+    fill(tmp_path, 4)
+    rounds = []
+
+    def then() -> set[str]:
+        with Grid.open(tmp_path) as grid:
+            assert grid.counts()["open"] == grid.counts()["taken"] == 0
+            last = [int(key) for key in (rounds[-1] if rounds else {"0"})]
+            new = {str(max(last) + 10 * step): max(last) + 10 * step for step in (1, 2)}
+            rounds.append(set(new) if len(rounds) < 3 else set())
+            grid.add(Item(key, "square", {"n": n}) for key, n in new.items() if rounds[-1])
+        return rounds[-1]
+
+    run_here(tmp_path, SQUARES, context(tmp_path, seconds=0.05), jobs, only={"0", "1", "2", "3"}, then=then)
+    assert done_in(tmp_path) == squares_of([0, 1, 2, 3, 10, 20, 30, 40, 50, 60])
+    assert rounds[-1] == set() and len(rounds) == 4 and counted(tmp_path, "made") == jobs
+
+
+def test_a_worker_that_dies_in_a_later_round_is_replaced(tmp_path):
+    fill(tmp_path, 4)
+    rounds = [{"4", "5", "6"}, set()]
+
+    def then() -> set[str]:
+        with Grid.open(tmp_path) as grid:
+            grid.add(Item(key, "square", {"n": int(key)}) for key in rounds[0])
+        return rounds.pop(0)
+
+    run_here(
+        tmp_path,
+        SQUARES,
+        context(tmp_path, seconds=0.3, dies_at=[5], once=True),
+        2,
+        only=set("0123"),
+        then=then,
+    )
+    assert done_in(tmp_path) == squares_of(range(7)) and counted(tmp_path, "made") == 3

@@ -77,6 +77,23 @@ def test_two_actors_share_the_work_and_are_set_up_once_each(tmp_path, cluster):
 
 @needs_ray
 @pytest.mark.slow
+def test_what_follows_from_results_is_done_by_the_same_actors(tmp_path, cluster):
+    fill(tmp_path, 4)
+    rounds = [{"4", "5"}, {"6", "7"}, set()]
+
+    def then() -> set[str]:
+        with Grid.open(tmp_path) as grid:
+            assert grid.counts()["open"] == grid.counts()["taken"] == 0
+            grid.add(Item(key, "square", {"n": int(key)}) for key in rounds[0])
+        return rounds.pop(0)
+
+    run_on_ray(tmp_path, SQUARES, {"folder": str(tmp_path), "seconds": 0.2}, 2, only=set("0123"), then=then)
+    assert squares_in(tmp_path) == squares_of(range(8)) and rounds == []
+    assert len(list(tmp_path.glob("made-*"))) == 2
+
+
+@needs_ray
+@pytest.mark.slow
 def test_failing_items_on_ray_are_recorded_and_stop_nothing(tmp_path, cluster):
     fill(tmp_path, 6)
     run_on_ray(tmp_path, SQUARES, {"folder": str(tmp_path), "fails_at": [3], "not_json_at": [4]}, 2)
