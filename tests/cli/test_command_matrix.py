@@ -219,10 +219,11 @@ def test_races_name_the_best_source_of_each_target_or_say_that_it_is_not_settled
     assert "0 of 0 trainings, 8 of 8 cells;" in outcome.words and "at most 64 rows to score" in outcome.words
     assert "Best source of each target, by races" in outcome.stdout
     assert "With 95% confidence, for all targets together" in outcome.words
-    races = outcome.json["races"]
+    found = json.loads(outcome.stdout.splitlines()[-1])
+    races = found["races"]
     assert [race["target"] for race in races] == ["sst2", "rte"]
     assert all(0 < race["examples"] <= 0.5 * race["full"] == 32 for race in races)
-    assert outcome.json["counts"]["partial"] == 8
+    assert found["counts"]["partial"] == 8
     shown = succeeds("matrix", "show", tmp_path)
     assert "~8" in shown.stdout and "in no mean" in shown.words and "by races" in shown.stdout
     markdown = succeeds("matrix", "show", tmp_path, "--format", "markdown").stdout

@@ -263,21 +263,15 @@ def test_what_follows_from_results_is_done_by_the_same_workers(tmp_path, jobs):
     assert rounds[-1] == set() and len(rounds) == 4 and counted(tmp_path, "made") == jobs
 
 
-def test_a_worker_that_dies_in_a_later_round_is_replaced(tmp_path):
+def test_workers_that_die_in_a_later_round_are_replaced(tmp_path):
     fill(tmp_path, 4)
-    rounds = [{"4", "5", "6"}, set()]
+    rounds = [{"4", "5"}, set()]
 
     def then() -> set[str]:
         with Grid.open(tmp_path) as grid:
             grid.add(Item(key, "square", {"n": int(key)}) for key in rounds[0])
         return rounds.pop(0)
 
-    run_here(
-        tmp_path,
-        SQUARES,
-        context(tmp_path, seconds=0.3, dies_at=[5], once=True),
-        2,
-        only=set("0123"),
-        then=then,
-    )
-    assert done_in(tmp_path) == squares_of(range(7)) and counted(tmp_path, "made") == 3
+    asked = context(tmp_path, seconds=0.2, dies_at=[4, 5], once=True)
+    run_here(tmp_path, SQUARES, asked, 2, only=set("0123"), then=then)
+    assert done_in(tmp_path) == squares_of(range(6)) and counted(tmp_path, "made") >= 3
