@@ -105,7 +105,7 @@ def test_csv_is_the_tidy_table(matrix):
 
 def test_json_holds_table_means_summary_and_best_sources(matrix):
     found = succeeds("matrix", "show", matrix, "--format", "json").json
-    assert found["counts"] == {"done": 30, "failed": 0, "open": 0}
+    assert found["counts"] == {"done": 30, "partial": 0, "failed": 0, "open": 0}
     assert [row["group"] for row in found["summary"]] == ["same type", "other type"]
     assert len(found["over_seeds"]) == 18 and len(found["best_sources"]) == 3
     assert {row["target"] for row in found["best_sources"]} == set(found["tasks"])

@@ -23,6 +23,7 @@ from prompt_hub.training.run import train_prompt
 from prompt_hub.transfer import Racing, best_sources, load_table, race_table, run_matrix
 from prompt_hub.transfer.cost import estimate
 from prompt_hub.transfer.matrix import prepare_matrix
+from prompt_hub.transfer.measured import measured_scores
 from prompt_hub.transfer.verdicts import load_verdicts
 
 TASKS = ["sst2", "rotten_tomatoes", "rte"]
@@ -91,6 +92,8 @@ def test_a_raced_cell_is_partial_and_in_no_mean_or_figure_of_whole_cells(raced):
     for verdict in load_verdicts(raced):
         assert rows[verdict.best + verdict.target] == verdict.rows < verdict.all_rows
     assert best_sources(load_table(raced, over_seeds=True)).empty
+    with pytest.raises(UserError, match="holds no score"):
+        measured_scores(raced)
     open_floors = table[table["source"] == "no_prompt"]
     assert set(open_floors["status"]) == {"open"}
 

@@ -115,9 +115,10 @@ class Races:
                 race.problem = f"no race: {target.problem}"
                 continue
             for name, several in sources.items():
-                error = next((failed[s.training_key] for s in several if s.training_key in failed), None)
-                if error is not None:
-                    race.drop(name, error)
+                for source in several:
+                    error = failed.get(source.training_key) or prompts.problem(source)
+                    if error:
+                        race.drop(name, error)
             rows = load_split(
                 target.task, self._plan.split, self._place.data_dir, self._plan.limit, SAMPLE_SEED
             )
@@ -157,6 +158,14 @@ class _TrainRows:
 
     folder: Path
     hashes: dict[str, np.ndarray | None] = field(default_factory=dict)
+
+    def problem(self, source: Source) -> str:
+        """Why the prompt cannot be read, or nothing."""
+        try:
+            self._of(source)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def unseen(self, split: Split, sources: Sequence[Source]) -> np.ndarray:
         """``[N]`` indices of rows that none of the sources is known to be trained on, in a random order."""
