@@ -86,3 +86,17 @@ def test_nothing_drawn_is_no_number():
     samples = resampled_scores(task, [one], 100)[0]
     assert np.isnan(samples).any() and set(samples[np.isfinite(samples)]) == {1.0}
     assert all(np.isnan(interval(np.array([np.nan]))))
+
+
+@pytest.mark.parametrize("name", ["sst2", "cola"])
+def test_samples_of_rows_join_to_the_answers_on_all_of_them(name):
+    task = get_task(name)
+    whole, values, references = answered(name)
+    right = np.array([value == reference for value, reference in zip(values, references, strict=True)])
+    np.testing.assert_array_equal(whole.by_row(), right)
+    shuffled = CHOOSER.permutation(whole.rows)
+    parts = [whole.on(shuffled[:70]), whole.on(shuffled[50:])]  # twenty rows are in both
+    joined = Answers.joined(parts)
+    np.testing.assert_array_equal(joined.rows, whole.rows)
+    np.testing.assert_array_equal(joined.by_row(), right)
+    assert joined.score(task) == whole.score(task) and joined.total == whole.total

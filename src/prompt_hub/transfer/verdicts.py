@@ -45,15 +45,15 @@ class RaceVerdict:
     @property
     def in_words(self) -> str:
         """Such as ``sst2``, or ``not settled: sst2 or imdb``."""
-        others = " or ".join(self.left[1:])
+        others = ", ".join(self.left[1:])
         if self.best is None:
             return "none"
         if self.reason == SETTLED:
             return self.best
         if self.reason == CLOSE:
-            return f"{self.best} (at most {100 * self.tolerance:g} points below {others})"
+            return f"{self.best} ({others} at most {100 * self.tolerance:g} points better)"
         if self.reason == ROWS:
-            return f"{self.best}, as good: {', '.join(self.left[1:])}"
+            return f"{self.best} ({others} as good)"
         return f"not settled: {' or '.join(self.left)}"
 
 
@@ -77,7 +77,7 @@ def race_table(folder: str | Path) -> pd.DataFrame:
 
 def verdict_rows(verdicts: Sequence[RaceVerdict]) -> tuple[list[str], list[list[str]]]:
     """Head and rows of a table for people."""
-    head = ["target", "best source", "confidence", "score", "rows", "examples"]
+    head = ["target", "best source", "confidence", "score", "rows", "examples", "times fewer"]
     rows = [
         [
             each.target,
@@ -85,7 +85,8 @@ def verdict_rows(verdicts: Sequence[RaceVerdict]) -> tuple[list[str], list[list[
             f"{100 * each.confidence:g}%" if each.reason in (SETTLED, CLOSE, ROWS) else "",
             "" if each.score is None else f"{each.score:.3f} ({each.metric})",
             f"{each.rows} of {each.all_rows}",
-            f"{each.examples:,} of {each.full:,}" + _fewer(each.examples, each.full),
+            f"{each.examples:,} of {each.full:,}",
+            f"{each.full / each.examples:.1f}" if each.examples else "",
         ]
         for each in verdicts
     ]
@@ -97,9 +98,10 @@ def verdict_notes(verdicts: Sequence[RaceVerdict]) -> list[str]:
     if not verdicts:
         return []
     examples, full = sum(each.examples for each in verdicts), sum(each.full for each in verdicts)
+    fewer = f" ({full / examples:.1f} times fewer)" if examples else ""
     lines = [
         f"{examples:,} of the {full:,} examples that all prompts of other tasks on all these rows would have "
-        f"taken{_fewer(examples, full)}. Own prompts and floors take no part in a race.",
+        f"taken{fewer}. Own prompts and floors take no part in a race.",
         f"With {100 * verdicts[0].confidence:g}% confidence, for all targets together: on these rows the "
         "best source of a target is among those named.",
     ]
@@ -110,7 +112,3 @@ def verdict_notes(verdicts: Sequence[RaceVerdict]) -> list[str]:
             lines.append(f"{each.target}: {each.problem}")
         lines += [f"{name} took no part on {each.target}: {error}" for name, error in each.failed.items()]
     return lines
-
-
-def _fewer(examples: int, full: int) -> str:
-    return f" ({full / examples:.1f} times fewer)" if examples and examples < full else ""
