@@ -55,8 +55,8 @@ def from_tidy(table: pd.DataFrame, where: str) -> pd.DataFrame:
         raise UserError(
             f"{where} lacks the column {missing[0]!r}. It has: {', '.join(map(str, table.columns))}."
         )
-    if "status" in table.columns:  # cells that a race left at some of their rows are no measurements
-        table = table[table["status"] == "done"]
+    if {"status", "kind"} <= set(table.columns):  # cells that a race left at some of their rows do not count
+        table = table[(table["status"] == "done") & (table["kind"] == "prompt")]
     numbers = table.assign(score=_numbers(table[["score"]], where)["score"])
     numbers = numbers.dropna(subset=["score"])
     if "source_task" in numbers.columns:
