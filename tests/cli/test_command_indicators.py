@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -68,6 +70,40 @@ def test_validate_prints_correlations_and_regret_and_stores_every_figure(npz, sc
     stored = pd.read_csv(tmp_path / "figures.csv")
     assert {"indicator", "statistic", "protocol", "with_self", "value", "low", "high", "n"} <= set(stored)
     assert len(succeeds(*line, "--json").json["figures"]) == len(stored)
+
+
+def test_validate_writes_a_document_and_json_and_draws_figures(npz, scores, tmp_path):
+    line = ("indicators", "validate", "--prompts", npz, "--scores", scores)
+    succeeds(*line, "--output", tmp_path / "found.md", "--figures", tmp_path / "drawn")
+    text = (tmp_path / "found.md").read_text()
+    for words in (
+        "Spearman x 100",
+        "Kendall's tau-b",
+        "share of renamings",
+        "| c_avg | regret@1 |",
+        "ms a pair",
+    ):
+        assert words in text
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == {"pairs.png", "agreement.png"}
+    succeeds(*line, "--output", tmp_path / "found.json")
+    stored = json.loads((tmp_path / "found.json").read_text())
+    assert len(stored["pairs"]) == 4 * 16 and {"value", "score", "same_task"} <= set(stored["pairs"][0])
+    refuses(*line, "--output", tmp_path / "found.txt", says=("must end in .csv, .md, .json",))
+
+
+def test_compare_runs_the_backbone_where_an_indicator_needs_it(tiny_folder, tmp_path):
+    path = tmp_path / "wide.npz"
+    chooser = np.random.default_rng(0)
+    np.savez(path, **{name: chooser.normal(size=(4, 32)).astype(np.float32) for name in "ab"})
+    line = ("indicators", "compare", "--prompts", path, "--backbone", tiny_folder("gpt2"), "--by")
+    pairs = succeeds(*line, "on", "--json").json["pairs"]
+    assert [pair["value"] for pair in pairs] == pytest.approx([1, pairs[1]["value"], pairs[1]["value"], 1])
+    assert 0 < pairs[1]["value"] < 1
+    refuses(*line, "logme", says=("needs labelled rows of every target", "indicators validate"))
+
+
+def test_scores_without_prompts_are_refused(scores):
+    refuses("indicators", "validate", "--matrix", scores, says=("holds scores only", "--prompts"))
 
 
 def test_prompts_can_be_left_out_by_name(npz, scores):

@@ -253,3 +253,18 @@ def test_the_cost_of_races_is_a_bound(options, matrix, tmp_path):
 def test_what_cannot_be_raced_is_refused(options, tmp_path, more, says):
     refuses("matrix", *options, "--tasks", "sst2,rte", *more, "--output", tmp_path / "m", says=says)
     assert not (tmp_path / "m").exists()
+
+
+def test_indicators_are_held_against_the_matrix_and_its_own_prompts(matrix, tmp_path):
+    out = succeeds(
+        "indicators", "validate", "--matrix", matrix, "--by", "c_avg,on,loss", "--limit", "12",
+        "--device", "cpu", "--figures", tmp_path, "--json",
+    )  # fmt: skip
+    pairs = out.json["pairs"]
+    counts = {name: sum(pair["indicator"] == name for pair in pairs) for name in ("c_avg", "on", "loss")}
+    assert counts == {"c_avg": 9, "on": 9, "loss": 6}, "a prompt has seen all rows of its own task"
+    assert {path.name for path in tmp_path.iterdir()} == {"pairs.png", "agreement.png"}
+    refuses(
+        "indicators", "validate", "--matrix", matrix, "--by", "loss", "--limit", "0", "--device", "cpu",
+        says=("--limit must be at least 1",),
+    )  # fmt: skip

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_prompts import random_prompts, table
-from scipy.stats import spearmanr
+from made_prompts import fitting_prompts, made_rows, random_prompts, table
+from scipy.stats import kendalltau, spearmanr
 
 from prompt_hub.errors import UserError
-from prompt_hub.indicators import PROTOCOLS, agreement, read_scores, validate
+from prompt_hub.indicators import (
+    PROTOCOLS,
+    Context,
+    Target,
+    agreement,
+    get_indicator,
+    read_scores,
+    validate,
+)
 from prompt_hub.indicators.compare import by_task
+from prompt_hub.indicators.pairs import pair_up
+from prompt_hub.indicators.permutation import p_value
 from prompt_hub.indicators.regret import chance_regret_at, regret_at
 from prompt_hub.prompts.collection import load_prompts
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+from prompt_hub.tasks import get_task
 
 MODELS = ("roberta-base", "roberta-large", "t5-base", "t5-small")
 RANDOM = np.random.default_rng(5)
@@ -230,3 +243,103 @@ def test_a_missing_table_is_named(tmp_path):
 def test_prompts_and_scores_of_other_tasks_are_refused_with_both_named():
     with pytest.raises(UserError, match=r"share 0 targets.*Prompts: x, y, z. Scores: a, b, c"):
         validate(random_prompts("xyz"), table(np.ones((3, 3)), "abc"))
+
+
+# -- Kendall and permutations --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_self", [True, False])
+def test_kendall_is_scipys_per_target_and_global(with_self):
+    predicted = table(RANDOM.integers(0, 4, (6, 6)) / 4, TASKS)
+    scores = table(RANDOM.integers(1, 6, (6, 6)), TASKS)
+    keep = np.full((6, 6), True) if with_self else ~np.eye(6, dtype=bool)
+    x, y = predicted.to_numpy(), scores.to_numpy()
+    expected = {
+        "per-target": np.mean([kendalltau(a[k], b[k]).statistic for a, b, k in zip(x, y, keep, strict=True)]),
+        "global": kendalltau(x[keep], y[keep]).statistic,
+    }
+    found = agreement(predicted, scores, draws=3)
+    for protocol, value in expected.items():
+        assert figure(found, "kendall", protocol, with_self)["value"] == pytest.approx(value)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("with_self", [True, False])
+def test_p_is_the_share_of_all_renamings_that_rank_as_well(protocol, with_self):
+    """With four tasks all 24 renamings can be written down."""
+    chooser = np.random.default_rng(2)
+    predicted = table(chooser.normal(size=(4, 4)), "abcd")
+    scores = table(chooser.uniform(1, 2, (4, 4)), "abcd")
+    observed = plain_spearman(predicted, scores, protocol, with_self)
+    renamed = [
+        plain_spearman(
+            table(predicted.to_numpy()[np.ix_(places, places)], "abcd"), scores, protocol, with_self
+        )
+        for places in map(list, itertools.permutations(range(4)))
+    ]
+    exact = np.mean([value >= observed - 1e-9 for value in renamed])
+    found = p_value(pair_up(predicted, scores), protocol, with_self, permutations=4000)
+    assert found == pytest.approx(exact, abs=0.03)
+
+
+def test_p_of_a_perfect_indicator_is_small_and_of_a_random_one_is_evenly_spread():
+    names = [f"t{number}" for number in range(8)]
+    chooser = np.random.default_rng(4)
+    scores = table(chooser.normal(size=(8, 8)), names)
+    assert p_value(pair_up(scores**3, scores), "per-target", False, 199) == 1 / 200
+    drawn = [
+        p_value(pair_up(table(chooser.normal(size=(8, 8)), names), scores), "global", False, 99, seed)
+        for seed in range(60)
+    ]
+    assert 0.35 < np.mean(drawn) < 0.65 and np.mean(np.array(drawn) <= 0.1) < 0.25
+
+
+def test_p_with_empty_cells_and_targets_that_are_no_sources_is_a_number():
+    values = RANDOM.normal(size=(5, 6))
+    values[0, 3] = values[2, 2] = np.nan
+    predicted = table(RANDOM.normal(size=(5, 6)), [*"abcd", "x"], TASKS)
+    found = agreement(predicted, table(values, [*"abcd", "x"], TASKS), draws=2, permutations=50)
+    p = found.loc[(found["statistic"] == "spearman") & (found["protocol"] != "global-relative"), "p"]
+    assert p.between(1 / 51, 1).all()
+
+
+# -- indicators that run the backbone ------------------------------------------------------------------
+
+
+def test_targets_are_tasks_where_rows_are_looked_at_and_seeds_count_by_their_mean(tiny):
+    backbone = tiny("gpt2")
+    made = fitting_prompts(backbone, ["sst2/1", "sst2/2", "rte", "mrpc"])
+    prompts = {
+        name: SoftPrompt(each.embeddings, replace(each.metadata, task=name.split("/")[0]))
+        for name, each in made.items()
+    }
+    tasks = ["sst2", "rte", "mrpc"]
+    scores = table(RANDOM.uniform(size=(3, 3)), tasks)
+    targets = {
+        name: Target(name, None, get_task("sst2"), made_rows(20, seed=seed))
+        for seed, name in enumerate(tasks[:2])
+    }
+    targets["mrpc"] = Target("mrpc", missing="they are locked away.")
+    context = Context(backbone)
+    found = validate(
+        prompts, scores, ["loss", "on"], context=context, targets=targets, draws=2, permutations=5
+    )
+    pairs = {
+        (each["indicator"], each["target"], each["source"]): each["value"] for each in found.attrs["pairs"]
+    }
+    single = get_indicator("loss").matrix(prompts, [targets["rte"]], context).loc["rte"]
+    assert pairs["loss", "rte", "sst2"] == pytest.approx(single[["sst2/1", "sst2/2"]].mean())
+    assert ("loss", "mrpc", "rte") not in pairs and ("on", "mrpc", "rte") in pairs
+    (left_out,) = found.attrs["left_out"]
+    assert left_out["target"] == "mrpc" and "they are locked away" in left_out["reason"]
+    seconds = found[found["statistic"] == "seconds"].set_index("indicator")
+    assert (seconds["value"] > 0).all() and dict(seconds["n"]) == {"loss": 8, "on": 16}
+
+
+def test_an_indicator_that_cannot_be_had_does_not_stop_the_others():
+    prompts, scores = random_prompts(TASKS), table(RANDOM.uniform(size=(6, 6)), TASKS)
+    found = validate(prompts, scores, ["c_avg", "on", "logme"], draws=2, permutations=0)
+    assert set(found["indicator"]) == {"c_avg"}
+    assert [each["indicator"] for each in found.attrs["left_out"]] == ["on", "logme"]
+    with pytest.raises(UserError, match="'logme' needs labelled rows of the target 'a'"):
+        validate(prompts, scores, ["logme"], draws=2)

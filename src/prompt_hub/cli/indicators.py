@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prompt_hub.cli import options as o
-from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.cli.output import json_text, print_json, print_table, say, stdout, warn
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.progress import set_quiet
 
@@ -22,11 +20,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Numbers that predict transfer, and how far they do.")
 
 ROWS = ("live", "all")
+FORMATS = (".csv", ".md", ".json")
 PromptsOption = Annotated[
     Path, typer.Option("--prompts", help="Folder of prompts, or a file of several such as .npz.")
 ]
 ByOption = Annotated[
-    str | None, typer.Option(help="Indicators, such as c_avg,c_concat; default: all that need only prompts.")
+    str | None,
+    typer.Option(help="Indicators, such as c_avg,on; or all. Default: those that need only prompts."),
 ]
 RowsOption = Annotated[
     str,
@@ -75,6 +75,10 @@ def compare(
     output: Annotated[
         Path | None, typer.Option(help="Also write a CSV an indicator into this folder, targets in rows.")
     ] = None,
+    backbone: o.BackboneOption = None,
+    revision: o.RevisionOption = None,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
     as_json: o.JsonOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
@@ -84,12 +88,23 @@ def compare(
 
       prompt-hub indicators compare --prompts runs --by c_avg,c_concat
     """
-    from prompt_hub.indicators import Context
+    from prompt_hub.indicators import Context, Needs
     from prompt_hub.indicators import compare as run
+    from prompt_hub.indicators.registry import get_indicators
 
     set_quiet(quiet)
+    wanted = get_indicators(_names(by))
+    for each in wanted:
+        if Needs.TARGET_ROWS in each.needs:
+            raise UserError(
+                f"Indicator {each.name!r} needs labelled rows of every target, which compare has not. Use "
+                "prompt-hub rank, or prompt-hub indicators validate."
+            )
     chosen = _prompts(prompts, without, family, layout)
-    table = run(chosen, _names(by), context=Context(all_rows=_all_rows(rows)))
+    model = None
+    if any(Needs.BACKBONE in each.needs for each in wanted):
+        model = o.backbone_of(next(iter(chosen.values())), backbone, revision, device, dtype)
+    table = run(chosen, _names(by), context=Context(model, all_rows=_all_rows(rows)))
     for name, part in table.groupby("indicator", sort=False):
         matrix = part.pivot_table(index="target", columns="source", values="value", sort=False)
         if output is not None:
@@ -102,44 +117,117 @@ def compare(
 
 @app.command("validate")
 def validate(
-    prompts: PromptsOption,
     scores: Annotated[
         Path,
-        typer.Option(help="Measured transfer: a CSV with targets in rows, or a folder of prompt-hub matrix."),
+        typer.Option(
+            "--matrix",
+            "--scores",
+            help="Measured transfer: a folder of prompt-hub matrix, or a CSV with targets in rows.",
+        ),
     ],
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", help="Folder of prompts, or a file of several. Default: the matrix' own."),
+    ] = None,
     by: ByOption = None,
     rows: RowsOption = "live",
     without: WithoutOption = None,
     family: FamilyOption = None,
     layout: StoredLayoutOption = None,
+    data_dir: o.DataDirOption = None,
+    limit: Annotated[
+        int, typer.Option(help="Labelled training rows a target, for indicators that need some.")
+    ] = 200,
     output: Annotated[
-        Path | None, typer.Option(help="Also write every figure, with intervals and n, to this CSV.")
+        Path | None,
+        typer.Option(help="Also write every figure, with intervals and n, to this file: .csv, .md or .json."),
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(help="Also draw pairs.png and agreement.png into this folder.")
+    ] = None,
+    backbone: o.BackboneOption = None,
+    revision: o.RevisionOption = None,
+    batch_size: o.EvalBatchOption = 32,
     seed: o.SeedOption = 42,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
     as_json: o.JsonOption = False,
     quiet: o.QuietOption = False,
 ) -> None:
     """Hold indicators against measured transfer: rank correlations and regret.
 
-    Example:
+    Examples:
+
+      prompt-hub indicators validate --matrix runs/matrix --by all --figures figures
 
       prompt-hub indicators validate --prompts prompts.npz --scores zero_shot.csv
     """
-    from prompt_hub.indicators import Context
+    from prompt_hub.indicators import Context, Needs
     from prompt_hub.indicators import validate as run
+    from prompt_hub.indicators.document import left_out_lines, markdown_text, sections
+    from prompt_hub.indicators.registry import get_indicators
+    from prompt_hub.transfer.known_targets import known_targets, prompts_of
     from prompt_hub.transfer.measured import measured_scores
 
     set_quiet(quiet)
-    chosen = _prompts(prompts, without, family, layout)
-    context = Context(all_rows=_all_rows(rows))
-    table = run(chosen, measured_scores(scores), _names(by), context=context, seed=seed)
+    chosen = get_indicators(_names(by))
+    needs = Needs(0)
+    for each in chosen:
+        needs |= each.needs
+    if output is not None and output.suffix not in FORMATS:
+        raise UserError(f"--output {output} must end in {', '.join(FORMATS)}.")
+    if prompts is None and not scores.is_dir():
+        raise UserError(f"{scores} holds scores only. Name the prompts they are of: --prompts.")
+    measured = measured_scores(scores)
+    usable = (
+        _without(prompts_of(scores), without, scores)
+        if prompts is None
+        else _prompts(prompts, without, family, layout)
+    )
+    model, targets = None, None
+    if Needs.BACKBONE in needs:
+        model = o.backbone_of(next(iter(usable.values())), backbone, revision, device, dtype)
+    if Needs.TARGET_ROWS in needs:
+        known = known_targets(scores, list(measured.index), usable, data_dir=data_dir, limit=limit, seed=seed)
+        targets = known.by_task
+        for message in known.warnings:
+            warn(message)
+    context = Context(model, all_rows=_all_rows(rows), batch_size=batch_size)
+    table = run(usable, measured, _names(by), context=context, targets=targets, seed=seed)
+    data = {
+        "prompts": str(prompts or scores),
+        "scores": str(scores),
+        "figures": table.to_dict("records"),
+        **table.attrs,
+    }
+    headline = f"Indicators of {len(usable)} prompts in {prompts or scores} against the scores in {scores}"
     if output is not None:
-        _write(table, output, index=False)
+        texts = {
+            ".csv": lambda: table.to_csv(index=False),
+            ".md": lambda: markdown_text(table, headline),
+            ".json": lambda: json_text(data),
+        }
+        _write_text(texts[output.suffix](), output)
+    if figures is not None:
+        _draw(table, figures)
+    for line in left_out_lines(table):
+        warn(line)
     if as_json:
-        print_json({"prompts": str(prompts), "scores": str(scores), "figures": table.to_dict("records")})
+        print_json(data)
         return
-    _print_correlations(table)
-    _print_regret(table)
+    for section in sections(table):
+        print_table(section.title, section.head, section.rows, stdout)
+
+
+def _draw(table: pd.DataFrame, folder: Path) -> None:
+    from prompt_hub.reports.indicator_figures import draw_agreement, draw_pairs
+
+    try:
+        draw_pairs(table.attrs["pairs"], folder / "pairs.png")
+        draw_agreement(table.to_dict("records"), folder / "agreement.png")
+    except OSError as error:
+        raise UserError(f"Cannot draw into {folder}: {error.strerror or error}. Name a folder.") from None
+    say(f"Drawn: {folder / 'pairs.png'}, {folder / 'agreement.png'}.")
 
 
 def _numbered(matrix: pd.DataFrame) -> str:
@@ -148,47 +236,6 @@ def _numbered(matrix: pd.DataFrame) -> str:
     rows = [f"{number} {name}" for number, name in zip(numbers, matrix.index, strict=True)]
     shown = matrix.set_axis(rows, axis="index").set_axis(numbers, axis="columns")
     return str(shown.to_string(float_format=lambda value: f"{value:.4f}"))
-
-
-def _print_correlations(table: pd.DataFrame) -> None:
-    lines = []
-    for (indicator, protocol), part in table[table["statistic"] == "spearman"].groupby(
-        ["indicator", "protocol"], sort=False
-    ):
-        found = {row["with_self"]: row for row in part.to_dict("records")}
-        cells = (_with_interval(found[with_self], 100, ".1f", ".0f") for with_self in (True, False))
-        lines.append([indicator, protocol, *cells, found[False]["n"]])
-    columns = ["indicator", "protocol", "with self (95%)", "without self (95%)", "pairs"]
-    print_table("Spearman x 100 of indicator and measured score", columns, lines, stdout)
-    sizes = table[table["statistic"] == "mean"]
-    lines = [
-        [indicator, *(_with_interval(row, 1, ".4f") for row in part.to_dict("records"))]
-        for indicator, part in sizes.groupby("indicator", sort=False)
-    ]
-    print_table("Mean of the indicator", ["indicator", "same type (95%)", "other type (95%)"], lines, stdout)
-
-
-def _print_regret(table: pd.DataFrame) -> None:
-    regret = table[table["statistic"].str.startswith("regret")].to_dict("records")
-    lines = [
-        [
-            row["indicator"],
-            row["statistic"],
-            _with_interval(row, 1, ".3g"),
-            f"{row['chance']:.3g}",
-            row["lists"],
-        ]
-        for row in regret
-    ]
-    columns = ["indicator", "figure", "lost (95%)", "by lot", "targets"]
-    print_table("Score lost by choosing the source so, in units of the scores", columns, lines, stdout)
-
-
-def _with_interval(row: Mapping[str, Any], factor: float, form: str, bounds: str | None = None) -> str:
-    if math.isnan(row["value"]):
-        return "-"
-    low, high = (format(factor * row[name], bounds or form) for name in ("low", "high"))
-    return f"{format(factor * row['value'], form)} ({low} to {high})"
 
 
 def _prompts(
@@ -204,13 +251,17 @@ def _prompts(
     found = load_prompts(place, family=family, layout=layout)
     for name, reason in found.damaged.items():
         warn(f"{name} was left out: {reason}")
-    for name in _names(without) or []:
-        if name not in found.prompts:
-            raise unknown_name("prompt in --without", name, found.prompts)
-        del found.prompts[name]
-    if len(found.prompts) < 2:
-        raise UserError(f"{place} holds {len(found.prompts)} usable prompt(s); two or more can be compared.")
-    return found.prompts
+    return _without(found.prompts, without, place)
+
+
+def _without(prompts: dict[str, SoftPrompt], names: str | None, place: Path) -> dict[str, SoftPrompt]:
+    for name in _names(names) or []:
+        if name not in prompts:
+            raise unknown_name("prompt in --without", name, prompts)
+        del prompts[name]
+    if len(prompts) < 2:
+        raise UserError(f"{place} holds {len(prompts)} usable prompt(s); two or more can be compared.")
+    return prompts
 
 
 def _names(listed: str | None) -> list[str] | None:
@@ -223,12 +274,16 @@ def _all_rows(rows: str) -> bool:
     return rows == "all"
 
 
-def _write(table: pd.DataFrame, path: Path, index: bool = True) -> None:
+def _write(table: pd.DataFrame, path: Path) -> None:
+    _write_text(table.to_csv(), path)
+
+
+def _write_text(text: str, path: Path) -> None:
     from prompt_hub.atomic import write_file
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, table.to_csv(index=index).encode())
+        write_file(path, text.encode())
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}. Choose a writable place.") from None
     say(f"Written to {path}.")

@@ -27,8 +27,13 @@ def warn(message: str) -> None:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on one line, the last of stdout; NaN becomes null."""
-    sys.stdout.write(json.dumps(_plain(data), default=str) + "\n")
+    sys.stdout.write(json_text(data))
     sys.stdout.flush()
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """One line; NaN becomes null."""
+    return json.dumps(_plain(data), default=str) + "\n"
 
 
 def print_table(

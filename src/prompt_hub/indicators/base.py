@@ -39,7 +39,8 @@ class Target:
     """What is known of a target; an indicator's ``needs`` say which parts must be there.
 
     rows: labelled rows of ``task``, of which an indicator may look at texts and labels. seen_by: hashes of
-    prompts that were trained on these rows; what runs a prompt on the rows leaves those out (NaN).
+    prompts that were trained on these rows; what runs a prompt on the rows leaves those out (NaN). missing:
+    why there are no rows.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Target:
     task: Task | None = None
     rows: Split | None = None
     seen_by: frozenset[str] = frozenset()
+    missing: str | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ class Indicator:
         if Needs.TARGET_ROWS not in self.needs:
             return None
         if target.task is None or target.rows is None:
-            return f"Indicator {self.name!r} needs labelled rows of the target {target.name!r}."
+            why = f": {target.missing}" if target.missing else "."
+            return f"Indicator {self.name!r} needs labelled rows of the target {target.name!r}{why}"
         kind = target.task.kind
         if kind not in self.kinds:
             return (

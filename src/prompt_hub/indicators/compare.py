@@ -56,14 +56,18 @@ def task_types(prompts: Mapping[str, SoftPrompt]) -> dict[str, str]:
     return {task: kind for task, kind in found.items() if kind and kind != "custom"}
 
 
-def by_task(matrix: pd.DataFrame, tasks: Mapping[str, str]) -> pd.DataFrame:
-    """A matrix over prompts as one over tasks.
+def by_task(
+    matrix: pd.DataFrame, tasks: Mapping[str, str], targets: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """A matrix over prompts as one over tasks. targets: their tasks, where rows stand for no prompts.
 
     Where a task has several prompts (seeds), the mean over their pairs; a prompt beside itself then does not
     count, because its likeness to itself says nothing about another prompt of the task.
     """
     several = {task for task in tasks.values() if list(tasks.values()).count(task) > 1}
     pairs = matrix.stack().rename("value").reset_index()
-    same = (pairs["target"] == pairs["source"]) & pairs["target"].map(tasks).isin(several)
-    pairs = pairs[~same].assign(target=pairs["target"].map(tasks), source=pairs["source"].map(tasks))
+    if targets is None:
+        same = (pairs["target"] == pairs["source"]) & pairs["target"].map(tasks).isin(several)
+        pairs = pairs[~same]
+    pairs = pairs.assign(target=pairs["target"].map(targets or tasks), source=pairs["source"].map(tasks))
     return pairs.pivot_table(index="target", columns="source", values="value", sort=False)

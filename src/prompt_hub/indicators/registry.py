@@ -17,6 +17,7 @@ INDICATORS: dict[str, Indicator] = {
         *proxies.INDICATORS,
     )
 }
+ALL = "all"
 
 
 def get_indicator(name: str) -> Indicator:
@@ -32,10 +33,13 @@ def get_indicator(name: str) -> Indicator:
 
 
 def get_indicators(names: Iterable[str] | None = None) -> list[Indicator]:
-    """The named ones in that order; by default all that look at prompts only."""
+    """The named ones in that order, ``all`` for every one; by default all that look at prompts only."""
     if names is None:
         return [each for each in INDICATORS.values() if each.needs == Needs.TARGET_PROMPT]
-    found = list(dict.fromkeys(get_indicator(name) for name in names))
+    found: list[Indicator] = []
+    for name in names:
+        found += INDICATORS.values() if name == ALL else [get_indicator(name)]
+    found = list(dict.fromkeys(found))
     if not found:
         raise UserError(f"No indicator is named. Known: {', '.join(INDICATORS)}.")
     return found

@@ -9,30 +9,34 @@ The protocol moves the figure by tens of points, so a correlation without it say
 | ``global`` | all pairs in one list |
 | ``global-relative`` | the same, each score divided by that of the target's own prompt |
 
-each with the pairs of a task and itself or without. Spearman's coefficient; equal values share the mean of
-their ranks, and values that differ by less than rounding are equal. A list of fewer than three pairs, or with
-all scores or all values equal, has no rank correlation and is left out of the mean.
+each with the pairs of a task and itself or without. Spearman's coefficient, where equal values share the mean
+of their ranks, and Kendall's tau-b; values that differ by less than rounding are equal. A list of fewer than
+three pairs, or with all scores or all values equal, has no rank correlation and is left out of the mean.
 
 Intervals (95%): the tasks are drawn with return, and with them their pairs (Snijders and Borgatti 1999,
 "Non-parametric standard errors and tests for network statistics"), because pairs that share a task are not
-independent.
+independent. What chance alone would give: ``permutation.p_value``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from prompt_hub.errors import UserError
-from prompt_hub.indicators.base import Context
-from prompt_hub.indicators.compare import by_task, matrix_of, task_names, task_types
+from prompt_hub.indicators.base import Context, Indicator, Needs, Target
+from prompt_hub.indicators.compare import by_task, task_names, task_types
+from prompt_hub.indicators.pairs import LEAST_PAIRS, Pairs, pair_up
+from prompt_hub.indicators.permutation import p_value
 from prompt_hub.indicators.registry import get_indicators
 from prompt_hub.indicators.regret import chance_regret_at, regret_at
-from prompt_hub.tasks.correlations import weighted_spearman
+from prompt_hub.tasks.correlations import weighted_kendall, weighted_spearman
 
 if TYPE_CHECKING:
     from prompt_hub.prompts.soft_prompt import SoftPrompt
@@ -40,60 +44,9 @@ if TYPE_CHECKING:
 PROTOCOLS = ("per-target", "per-source", "global", "global-relative")
 REGRETS = (1, 3)
 DRAWS = 1000
-_LEAST_PAIRS = 3
-_DIGITS = 10
+PERMUTATIONS = 999
+CORRELATIONS = {"spearman": weighted_spearman, "kendall": weighted_kendall}
 _BLOCK_ELEMENTS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """predicted: ``[T, S]``, larger means more transfer. scores: ``[T, S]``. NaN where there is none.
-
-    targets, sources: ``[T]`` and ``[S]``, the place of each one's task in ``tasks``.
-    """
-
-    predicted: np.ndarray
-    scores: np.ndarray
-    targets: np.ndarray
-    sources: np.ndarray
-    tasks: list[str]
-
-    def is_self(self) -> np.ndarray:
-        return self.targets[:, None] == self.sources[None, :]
-
-    def usable(self, with_self: bool) -> np.ndarray:
-        """``[T, S]``: the pairs that count."""
-        known = np.isfinite(self.predicted) & np.isfinite(self.scores)
-        return known if with_self else known & ~self.is_self()
-
-    def relative(self) -> Pairs:
-        """Scores divided by that of the target's own prompt; NaN where that is unknown or nothing."""
-        own = np.where(self.is_self(), self.scores, 0).sum(1, where=np.isfinite(self.scores))
-        shares = np.divide(
-            self.scores, own[:, None], out=np.full_like(self.scores, np.nan), where=own[:, None] > 0
-        )
-        return Pairs(self.predicted, shares, self.targets, self.sources, self.tasks)
-
-
-def pair_up(predicted: pd.DataFrame, scores: pd.DataFrame) -> Pairs:
-    """The targets and sources that both tables have. ``UserError`` where they share too few."""
-    targets = [name for name in scores.index if name in predicted.index]
-    sources = [name for name in scores.columns if name in predicted.columns]
-    if len(targets) < 2 or len(sources) < _LEAST_PAIRS:
-        raise UserError(
-            f"Prompts and scores share {len(targets)} targets and {len(sources)} sources; 2 and "
-            f"{_LEAST_PAIRS} are needed. Prompts: {', '.join(predicted.columns)}. Scores: "
-            f"{', '.join(scores.columns)}."
-        )
-    tasks = list(dict.fromkeys([*targets, *sources]))
-    number = {name: place for place, name in enumerate(tasks)}
-    return Pairs(
-        _without_noise(predicted.loc[targets, sources].to_numpy(float)),
-        scores.loc[targets, sources].to_numpy(float),
-        np.array([number[name] for name in targets]),
-        np.array([number[name] for name in sources]),
-        tasks,
-    )
 
 
 def validate(
@@ -102,24 +55,117 @@ def validate(
     by: Iterable[str] | None = None,
     *,
     context: Context | None = None,
+    targets: Mapping[str, Target] | None = None,
     draws: int = DRAWS,
+    permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """``agreement`` of each indicator over the prompts, in one table with the column indicator in front.
 
-    Two rows more say how large the indicator itself is: statistic mean, protocol same-type and
-    different-type, over the pairs that count there. prompts: by name; several of one task (seeds) count by
-    the mean over their pairs. scores: see ``measured.read_scores``.
+    Three rows more an indicator: statistic mean, protocol same-type and different-type, how large the
+    indicator itself is over the pairs that count there; and statistic seconds, what it took to compute for n
+    pairs of a target and a prompt. prompts: by name; several of one task (seeds) count by the mean over their
+    pairs. scores: see ``measured.read_scores``. targets: by task, for indicators that need labelled rows.
+
+    ``attrs``: pairs (a dictionary a pair of tasks: indicator, target, source, value, score, same_task,
+    same_type) and left_out (indicator, target, reason): targets that an indicator cannot be had for, target
+    None where there is none that it can. ``UserError`` where that is so for every indicator.
     """
-    tasks, types = task_names(prompts), task_types(prompts)
-    tables = []
+    types = task_types(prompts)
+    tables, pairs, left_out = [], [], []
+    failure: UserError | None = None
     for indicator in get_indicators(by):
-        values = by_task(matrix_of(indicator, prompts, context or Context()), tasks)
-        ranked = agreement(indicator.predicted(values), scores, draws=draws, seed=seed)
+        try:
+            values, cost, problems = _values(indicator, prompts, scores, targets or {}, context or Context())
+            ranked = agreement(
+                indicator.predicted(values), scores, draws=draws, permutations=permutations, seed=seed
+            )
+        except UserError as error:
+            failure = failure or error
+            left_out.append({"indicator": indicator.name, "target": None, "reason": str(error)})
+            continue
+        left_out += problems
         sizes = _means_by_type(values, scores, types, draws, seed)
-        tables.append(pd.concat([ranked, sizes]).assign(indicator=indicator.name))
+        rows = pd.DataFrame([*ranked.to_dict("records"), *sizes, cost])
+        tables.append(rows.assign(indicator=indicator.name, with_self=rows["with_self"].eq(True)))
+        pairs += _pairs(indicator.name, values, scores, types)
+    if failure is not None and not tables:
+        raise failure
     table = pd.concat(tables, ignore_index=True)
-    return table[["indicator", *table.columns.drop("indicator")]]
+    table = table[["indicator", *table.columns.drop("indicator")]]
+    table.attrs = {"pairs": pairs, "left_out": left_out}
+    return table
+
+
+def _values(
+    indicator: Indicator,
+    prompts: Mapping[str, SoftPrompt],
+    scores: pd.DataFrame,
+    targets: Mapping[str, Target],
+    context: Context,
+) -> tuple[pd.DataFrame, dict[str, Any], list[dict[str, Any]]]:
+    """By task; what they cost; and which targets were left out."""
+    tasks = task_names(prompts)
+    asked, names, problems = _targets(indicator, prompts, tasks, targets, list(scores.index))
+    started = time.perf_counter()
+    computed = indicator.matrix(prompts, asked, context)
+    cost = {"statistic": "seconds", "value": time.perf_counter() - started, "n": computed.size}
+    left_out = [{"indicator": indicator.name, **each} for each in problems]
+    return by_task(computed, tasks, names), cost, left_out
+
+
+def _targets(
+    indicator: Indicator,
+    prompts: Mapping[str, SoftPrompt],
+    tasks: Mapping[str, str],
+    known: Mapping[str, Target],
+    measured: Sequence[str],
+) -> tuple[list[Target], dict[str, str] | None, list[dict[str, str]]]:
+    """Targets of an indicator; the task of each, None where that is the task of the prompt of this name; and
+    which tasks it cannot be had for, and why.
+
+    A target is a prompt where prompts are compared, else a task: its rows are the same for all its prompts.
+    """
+    if Needs.TARGET_ROWS not in indicator.needs:
+        return [Target(name, prompt) for name, prompt in prompts.items()], None, []
+    if Needs.TARGET_PROMPT in indicator.needs:
+        asked, names = [], None
+        for name, prompt in prompts.items():
+            if tasks[name] not in measured:
+                continue
+            task = known.get(tasks[name], Target(tasks[name]))
+            asked.append(replace(task, name=name, prompt=prompt))
+    else:
+        asked = [known.get(name, Target(name)) for name in measured]
+        names = {name: name for name in measured}
+    problems = {each.name: problem for each in asked if (problem := indicator.problem(each))}
+    if len(problems) == len(asked):
+        raise UserError(next(iter(problems.values()), f"No target of {indicator.name!r} was measured."))
+    usable = [each for each in asked if each.name not in problems]
+    return usable, names, [{"target": name, "reason": reason} for name, reason in problems.items()]
+
+
+def _pairs(
+    name: str, values: pd.DataFrame, scores: pd.DataFrame, types: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    pairs = pair_up(values, scores)
+    known = pairs.usable(with_self=True)
+    found = []
+    for row, column in zip(*known.nonzero(), strict=True):
+        target, source = (pairs.tasks[each] for each in (pairs.targets[row], pairs.sources[column]))
+        typed = target in types and source in types
+        found.append(
+            {
+                "indicator": name,
+                "target": target,
+                "source": source,
+                "value": float(pairs.predicted[row, column]),
+                "score": float(pairs.scores[row, column]),
+                "same_task": target == source,
+                "same_type": types[target] == types[source] if typed else None,
+            }
+        )
+    return found
 
 
 def agreement(
@@ -128,31 +174,37 @@ def agreement(
     *,
     protocols: Sequence[str] = PROTOCOLS,
     draws: int = DRAWS,
+    permutations: int = 0,
     seed: int = 0,
 ) -> pd.DataFrame:
     """How well ``predicted`` (larger: more transfer) ranks measured ``scores``, both ``[targets, sources]``.
 
-    A row a figure: statistic (spearman, regret@1, regret@3), protocol, with_self, value, low, high (95%),
-    chance (what an indicator that knows nothing gets), n (ordered pairs), lists (targets or sources of which
-    the value is the mean; 1 for the global protocols). Regret is in the units of the scores, always per
-    target and without self. Values are NaN where nothing can be ranked.
+    A row a figure: statistic (spearman, kendall, regret@1, regret@3), protocol, with_self, value, low, high
+    (95%), p (of Spearman's coefficient from ``permutations``; NaN without any), chance (what an indicator
+    that knows nothing gets), n (ordered pairs), lists (targets or sources of which the value is the mean; 1
+    for the global protocols). Regret is in the units of the scores, always per target and without self.
+    Values are NaN where nothing can be ranked.
     """
     pairs = pair_up(predicted, scores)
     counts = _task_counts(len(pairs.tasks), draws, seed)
     rows = []
-    for protocol in protocols:
-        for with_self in (True, False):
-            found = _correlation(pairs, protocol, with_self, counts)
-            rows.append({"statistic": "spearman", "protocol": protocol, "with_self": with_self, **found})
+    for statistic, correlation in CORRELATIONS.items():
+        for protocol, with_self in product(protocols, (True, False)):
+            found = _correlation(pairs, correlation, protocol, with_self, counts)
+            found["p"] = np.nan
+            if statistic == "spearman" and permutations and np.isfinite(found["value"]):
+                found["p"] = p_value(pairs, protocol, with_self, permutations, seed)
+            rows.append({"statistic": statistic, "protocol": protocol, "with_self": with_self, **found})
     for k in REGRETS:
         found = _regret(pairs, k, counts)
         rows.append({"statistic": f"regret@{k}", "protocol": "per-target", "with_self": False, **found})
-    return pd.DataFrame(rows)
+    columns = ["statistic", "protocol", "with_self", "value", "low", "high", "p", "chance", "n", "lists"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _means_by_type(
     values: pd.DataFrame, scores: pd.DataFrame, types: Mapping[str, str], draws: int, seed: int
-) -> pd.DataFrame:
+) -> list[dict[str, Any]]:
     """Mean of an indicator over foreign pairs of one type and of two."""
     pairs = pair_up(values, scores)
     counts = _task_counts(len(pairs.tasks), draws, seed)
@@ -167,15 +219,7 @@ def _means_by_type(
         found = _weighted_mean(list(pairs.predicted[r, c, None]), list(weights.T), len(counts))
         figure = _figure(found, np.nan, len(r), 1)
         rows.append({"statistic": "mean", "protocol": protocol, "with_self": False, **figure})
-    return pd.DataFrame(rows)
-
-
-def _without_noise(values: np.ndarray) -> np.ndarray:
-    """Rounded, so that values equal but for rounding (a prompt's cosine with itself, say) are ties."""
-    largest = np.nanmax(np.abs(values), initial=0)
-    if not largest > 0:
-        return values
-    return np.round(values, _DIGITS - 1 - int(np.floor(np.log10(largest))))
+    return rows
 
 
 def _task_counts(n_tasks: int, draws: int, seed: int) -> np.ndarray:
@@ -184,7 +228,9 @@ def _task_counts(n_tasks: int, draws: int, seed: int) -> np.ndarray:
     return np.vstack([np.ones(n_tasks), drawn]).astype(float)
 
 
-def _correlation(pairs: Pairs, protocol: str, with_self: bool, counts: np.ndarray) -> dict[str, float]:
+def _correlation(
+    pairs: Pairs, correlation: Callable[..., np.ndarray], protocol: str, with_self: bool, counts: np.ndarray
+) -> dict[str, float]:
     used = pairs.relative() if protocol == "global-relative" else pairs
     rows, columns = used.usable(with_self).nonzero()
     # A mean over lists: each is as heavy as its target (or source) was often drawn.
@@ -198,7 +244,8 @@ def _correlation(pairs: Pairs, protocol: str, with_self: bool, counts: np.ndarra
     for chosen, weight in lists:
         r, c = rows[chosen], columns[chosen]
         tasks = used.targets[r], used.sources[c]
-        values = _rank_correlation(used.predicted[r, c], used.scores[r, c], protocol, *tasks, counts)
+        points = used.predicted[r, c], used.scores[r, c]
+        values = _rank_correlation(correlation, *points, protocol, *tasks, counts)
         if np.isfinite(values[0]):
             found.append(values)
             weights.append(weight)
@@ -207,16 +254,22 @@ def _correlation(pairs: Pairs, protocol: str, with_self: bool, counts: np.ndarra
 
 
 def _rank_correlation(
-    x: np.ndarray, y: np.ndarray, protocol: str, targets: np.ndarray, sources: np.ndarray, counts: np.ndarray
+    correlation: Callable[..., np.ndarray],
+    x: np.ndarray,
+    y: np.ndarray,
+    protocol: str,
+    targets: np.ndarray,
+    sources: np.ndarray,
+    counts: np.ndarray,
 ) -> np.ndarray:
     """``[R]``: of one list of points ``[n]`` in every resample. NaN for too few, or where all are equal."""
-    if len(x) < _LEAST_PAIRS:
+    if len(x) < LEAST_PAIRS:
         return np.full(len(counts), np.nan)
     size = max(1, _BLOCK_ELEMENTS // len(x))
     blocks = [counts[start : start + size] for start in range(0, len(counts), size)]
     return np.concatenate(
         [
-            weighted_spearman(x, y, _point_counts(protocol, targets, sources, block), undefined=np.nan)
+            correlation(x, y, _point_counts(protocol, targets, sources, block), undefined=np.nan)
             for block in blocks
         ]
     )

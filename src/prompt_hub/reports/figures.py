@@ -151,18 +151,26 @@ def draw_starts(result: Mapping[str, Any], path: Path) -> Path:
 
 
 @contextmanager
-def axes_for(path: Path, size: tuple[float, float], panels: int = 1) -> Iterator[tuple[Any, list[Any]]]:
-    """A figure of ``size`` inches and its axes, side by side; written when the block ends well."""
+def axes_for(
+    path: Path, size: tuple[float, float], panels: int = 1, columns: int | None = None
+) -> Iterator[tuple[Any, list[Any]]]:
+    """A figure of ``size`` inches and its axes, ``columns`` a row (default all); written when the block ends
+    well.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, grid = pyplot.subplots(1, panels, figsize=size, layout="constrained", squeeze=False)
+    columns = columns or panels
+    rows = -(-panels // columns)
+    figure, grid = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
     try:
-        for axes in grid[0]:
+        for axes in grid.flat:
             axes.spines[["top", "right"]].set_visible(False)
-        yield figure, list(grid[0])
+        for axes in grid.flat[panels:]:
+            axes.set_visible(False)
+        yield figure, list(grid.flat[:panels])
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     finally:

@@ -24,6 +24,20 @@ def weighted_spearman(x: np.ndarray, y: np.ndarray, counts: np.ndarray, undefine
     return weighted_pearson(weighted_ranks(x, counts), weighted_ranks(y, counts), counts, undefined)
 
 
+def weighted_kendall(x: np.ndarray, y: np.ndarray, counts: np.ndarray, undefined: float = 0.0) -> np.ndarray:
+    """``[R]`` Kendall's tau-b of ``x [n]`` and ``y [n]``: pairs in the same order less pairs in another one.
+
+    A point that a resample holds twice is tied with itself. Takes ``n^2`` numbers of memory.
+    """
+    up_x, up_y = (np.sign(values[:, None] - values[None, :]) for values in (x, y))
+
+    def over_pairs(of_pairs: np.ndarray) -> np.ndarray:
+        return (counts @ of_pairs * counts).sum(-1)
+
+    top, below = over_pairs(up_x * up_y), np.sqrt(over_pairs(up_x**2) * over_pairs(up_y**2))
+    return np.divide(top, below, out=np.full_like(top, undefined), where=below > 0)
+
+
 def weighted_ranks(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """``[R, n]`` average ranks of ``values [n]`` in the samples that hold each of them ``counts`` times."""
     order = np.argsort(values, kind="stable")

@@ -216,20 +216,7 @@ class Plan:
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
-        path = folder / FILE
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            version = stored["schema_version"]
-        except FileNotFoundError:
-            raise UserError(f"{folder} holds no transfer matrix: {FILE} is not there.") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} cannot be read ({error}). Run the matrix command again.") from None
-        if version != SCHEMA_VERSION:
-            raise UserError(
-                f"{path} was written by another version of Prompt Hub: schema {version}, this one reads "
-                f"schema {SCHEMA_VERSION}. Run the matrix command again; finished cells are kept."
-            )
-        return cls.from_dict(stored["plan"])
+        return cls.from_dict(_read(folder)["plan"])
 
 
 def key_of(kind: str, identity: dict[str, Any]) -> str:
@@ -245,3 +232,25 @@ def model_identity(backbone: dict[str, Any]) -> dict[str, Any]:
 
 def _item(kind: str, identity: dict[str, Any], names: dict[str, Any], needs: tuple[str, ...] = ()) -> Item:
     return Item(key_of(kind, identity), kind, {**names, "identity": identity}, needs)
+
+
+def made_by(folder: Path) -> dict[str, Any]:
+    """What was stored beside the plan: command, environment, places."""
+    return dict(_read(folder)["made_by"])
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / FILE
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        version = stored["schema_version"]
+    except FileNotFoundError:
+        raise UserError(f"{folder} holds no transfer matrix: {FILE} is not there.") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}). Run the matrix command again.") from None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} was written by another version of Prompt Hub: schema {version}, this one reads "
+            f"schema {SCHEMA_VERSION}. Run the matrix command again; finished cells are kept."
+        )
+    return dict(stored)

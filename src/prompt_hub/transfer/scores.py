@@ -72,20 +72,23 @@ class Standings:
     sample: Sample
 
 
-def draw_sample(load: Loader, size: int, candidates: Candidates, seed: int) -> Sample:
+def draw_sample(
+    load: Loader, size: int, candidates: Candidates, seed: int, avoid: np.ndarray | None = None
+) -> Sample:
     """At most ``size`` rows that no candidate was trained on.
 
     Candidates that were trained on nearly all of the target's rows are left out. Of the others, rows that any
-    of them has seen are: all are then scored on the same rows. Reads more rows until there are enough.
+    of them has seen are: all are then scored on the same rows. Reads more rows until there are enough. avoid:
+    hashes of rows that are left out besides.
     """
-    limit = size
+    limit, avoided = size, np.zeros(0, np.int64) if avoid is None else avoid
     while True:
         rows = load(limit)
         hashes = row_hashes(rows.examples)
         seen = {each.name: _seen(each, hashes) for each in candidates.found}
         trained = {name: float(each.mean()) for name, each in seen.items() if each.mean() >= NEARLY_ALL}
         others = [each for name, each in seen.items() if name not in trained]
-        known = np.any([np.zeros(len(rows), bool), *others], axis=0)
+        known = np.any([np.isin(hashes, avoided), *others], axis=0)
         if (~known).sum() >= size or len(rows) < limit or not len(rows):
             break
         limit *= 4
@@ -97,8 +100,8 @@ def draw_sample(load: Loader, size: int, candidates: Candidates, seed: int) -> S
     if len(chosen) < LEAST_ROWS:
         raise UserError(
             f"Only {len(chosen)} rows of {rows.source} are left after {int(known.sum())} that a candidate "
-            f"was trained on; at least {LEAST_ROWS} are needed. Rank by an indicator, or leave such prompts "
-            "out."
+            f"was trained or scored on; at least {LEAST_ROWS} are needed. Rank by an indicator, or leave "
+            "such prompts out."
         )
     candidates.warnings += [
         f"{each.name} does not say which rows it was trained on; overlap was not checked."

@@ -13,8 +13,9 @@ from prompt_hub.errors import UserError
 from prompt_hub.indicators.base import Context, Indicator, Needs
 from prompt_hub.indicators.compare import by_task, matrix_of, task_names
 from prompt_hub.indicators.measured import task_of
+from prompt_hub.indicators.pairs import pair_up
 from prompt_hub.indicators.regret import regret_at
-from prompt_hub.indicators.validation import agreement, pair_up
+from prompt_hub.indicators.validation import agreement
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 
 _SIMULATIONS = 50
