@@ -24,7 +24,7 @@ from prompt_hub.transfer import Racing, best_sources, load_table, race_table, ru
 from prompt_hub.transfer.cost import estimate
 from prompt_hub.transfer.matrix import prepare_matrix
 from prompt_hub.transfer.measured import measured_scores
-from prompt_hub.transfer.verdicts import load_verdicts
+from prompt_hub.transfer.verdicts import load_verdicts, verdict_notes
 
 TASKS = ["sst2", "rotten_tomatoes", "rte"]
 TRAINED = {"mini/film": 60, "mini/conduct_home": 60, "mini/paraphrase_trips": 60}
@@ -178,7 +178,10 @@ def test_without_two_sources_that_can_be_scored_there_is_no_race_and_the_others_
 
 def test_where_the_metric_is_no_mean_over_rows_sources_are_raced_on_accuracy(tiny_race):
     folder = tiny_race(["mrpc", "cola", "squad"])
-    assert [verdict.metric for verdict in load_verdicts(folder)] == ["accuracy", "accuracy", "exact_match"]
+    verdicts = load_verdicts(folder)
+    assert [verdict.metric for verdict in verdicts] == ["accuracy", "accuracy", "exact_match"]
+    assert [verdict.instead_of for verdict in verdicts] == [None, "matthews", None]
+    assert any("matthews, its own metric, is no mean over rows" in line for line in verdict_notes(verdicts))
 
 
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])

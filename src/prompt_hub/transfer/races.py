@@ -245,9 +245,12 @@ class _Race:
     def verdict(self) -> RaceVerdict:
         """Of a race that is over."""
         target, racing = self.target, self._racing
+        primary = target.data["metric"]
+        is_mean = is_mean_over_examples(primary)
         found = RaceVerdict(
             target=target.name,
-            metric=_raced_metric(target),
+            metric=primary if is_mean else "accuracy",
+            instead_of=None if is_mean else primary,
             confidence=racing.confidence,
             tolerance=racing.tolerance,
             failed=self._failed,
@@ -286,9 +289,3 @@ class _Race:
             answers = known[self._plan.cell_key(source, self.target)]
             by_seed.append(answers.by_row()[np.searchsorted(answers.rows, rows)])
         return np.mean(by_seed, axis=0)
-
-
-def _raced_metric(target: Target) -> str:
-    """The primary metric, or accuracy where that is no mean over rows."""
-    primary = target.data["metric"]
-    return str(primary) if is_mean_over_examples(primary) else "accuracy"

@@ -21,14 +21,15 @@ class RaceVerdict:
 
     best: the source that did best; left: those not settled to be worse, best first. With the stated
     ``confidence``, for all targets together, the truly best on these rows is among them. reason: as in
-    ``race.Verdict``. metric: what was compared, a mean over rows. score: of the best, on the ``rows`` that it
-    was scored on, of ``all_rows`` that none of the sources was trained on. examples: rows scored, over all
-    prompts; full: what all prompts on all these rows would have taken. failed: errors of sources that took no
-    part. problem: why there was no race, if so.
+    ``race.Verdict``. metric: what was compared, a mean over rows; instead_of: the task's own, where that is
+    none. score: of the best, on the ``rows`` that it was scored on, of ``all_rows`` that none of the sources
+    was trained on. examples: rows scored, over all prompts; full: what all prompts on all these rows would
+    have taken. failed: errors of sources that took no part. problem: why there was no race, if so.
     """
 
     target: str
     metric: str
+    instead_of: str | None = None
     best: str | None = None
     left: tuple[str, ...] = ()
     reason: str | None = None
@@ -83,7 +84,7 @@ def verdict_rows(verdicts: Sequence[RaceVerdict]) -> tuple[list[str], list[list[
             each.target,
             each.in_words,
             f"{100 * each.confidence:g}%" if each.reason in (SETTLED, CLOSE, ROWS) else "",
-            "" if each.score is None else f"{each.score:.3f} ({each.metric})",
+            "" if each.score is None else f"{each.score:.3f}",
             f"{each.rows} of {each.all_rows}",
             f"{each.examples:,} of {each.full:,}",
             f"{each.full / each.examples:.1f}" if each.examples else "",
@@ -108,6 +109,11 @@ def verdict_notes(verdicts: Sequence[RaceVerdict]) -> list[str]:
     if any(each.reason == BUDGET for each in verdicts):
         lines.append("Not settled: a larger --budget goes on from here.")
     for each in verdicts:
+        if each.instead_of:
+            lines.append(
+                f"{each.target} was raced on {each.metric}: {each.instead_of}, its own metric, is no mean "
+                "over rows. The best by it may be another."
+            )
         if each.problem:
             lines.append(f"{each.target}: {each.problem}")
         lines += [f"{name} took no part on {each.target}: {error}" for name, error in each.failed.items()]
