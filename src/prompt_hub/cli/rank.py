@@ -160,8 +160,10 @@ def _print_values(table: pd.DataFrame) -> None:
     title = f"Sources for {about['target']}, by {about['by']}"
     print_table(title, ["", "prompt", "of task", about["by"]], lines, stdout)
     if about["trust"] is None:
+        # What looks at rows of the target has none of the other targets here.
+        how = "Add --matrix" if about["n"] is None else "Use prompt-hub indicators validate --matrix"
         say(
-            "An indicator says which source is likely to be better, not how good it is. Add --matrix to see "
+            f"An indicator says which source is likely to be better, not how good it is. {how} to see "
             "how often it was right, or rank --by score."
         )
 
