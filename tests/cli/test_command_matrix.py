@@ -106,7 +106,7 @@ def test_csv_is_the_tidy_table(matrix):
 def test_json_holds_table_means_summary_and_best_sources(matrix):
     found = succeeds("matrix", "show", matrix, "--format", "json").json
     assert found["counts"] == {"done": 30, "partial": 0, "failed": 0, "open": 0}
-    assert [row["group"] for row in found["summary"]] == ["same type", "other type"]
+    assert [row["group"] for row in found["summary"]] == ["same type", "other type", "unknown type"]
     assert len(found["over_seeds"]) == 18 and len(found["best_sources"]) == 3
     assert {row["target"] for row in found["best_sources"]} == set(found["tasks"])
 
@@ -164,6 +164,7 @@ def test_show_reads_a_matrix_that_is_not_finished(options, matrix, tmp_path):
         (("--tasks", "sst2", "--train", "--split", "dev"), ("dev", "validation")),
         (("--tasks", "sst2", "--train", "--schedule", "up"), ("up",)),
         (("--tasks", "sst2", "--prompts", "/nowhere"), ("/nowhere",)),
+        (("--tasks", "sst2", "--prompts", "runs", "--seeds", "1"), ("--seeds", "--prompts")),
     ],
 )
 def test_refusals(options, tmp_path, more, says):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,10 +128,19 @@ def test_the_summary_takes_means_by_type_and_leaves_out_own_prompts_and_failures
     assert same["relative_majority"] == pytest.approx((0.6 / 0.8 + 0.6) / 2)
 
 
-def test_a_summary_by_seed_has_two_rows_a_seed(tmp_path):
+def test_a_summary_has_a_row_a_group_and_seed(tmp_path):
     store(tmp_path, made_up_plan(seeds=(1, 2)), {})
-    assert summary(load_table(tmp_path))["seed"].tolist() == [1, 1, 2, 2]
-    assert summary(load_table(tmp_path, over_seeds=True))["seed"].isna().tolist() == [True, True]
+    assert summary(load_table(tmp_path))["seed"].tolist() == [1, 1, 1, 2, 2, 2]
+    assert summary(load_table(tmp_path, over_seeds=True))["seed"].isna().tolist() == [True] * 3
+
+
+def test_of_custom_tasks_no_type_is_known(tmp_path):
+    plan = made_up_plan()
+    custom = tuple(replace(each, type="custom") if each.task == "imdb" else each for each in plan.sources)
+    store(tmp_path, replace(plan, sources=custom), {})
+    table = load_table(tmp_path)
+    assert row(table, "imdb", "sst2")["same_type"] is None
+    assert summary(table)["pairs"].tolist() == [1, 3, 2]
 
 
 def test_the_best_source_of_a_target_is_another_tasks_prompt(tmp_path):

@@ -37,7 +37,9 @@ def matrix(
     prompts: Annotated[
         Path | None, typer.Option(help="Take the prompts below this folder instead.", show_default=False)
     ] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds of the trainings, with commas between.")] = "42",
+    seeds: Annotated[
+        str | None, typer.Option(help="Seeds of the trainings, with commas between; default: 42.")
+    ] = None,
     data_dir: o.DataDirOption = None,
     split: Annotated[str, typer.Option(help="Rows to score on: validation, test or train.")] = "validation",
     limit_eval: t.LimitEvalOption = None,
@@ -112,6 +114,8 @@ def matrix(
         raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
     if tasks is None:
         raise UserError("Name the tasks: --tasks sst2,rte,mrpc (see: prompt-hub tasks ls).")
+    if prompts is not None and seeds is not None:
+        raise UserError("--seeds are those of trainings; the prompts of --prompts have theirs. Leave it out.")
     t.check_training_options(
         max_steps=max_steps,
         epochs=epochs,
@@ -157,7 +161,7 @@ def matrix(
         output,
         train=train,
         prompts=prompts,
-        seeds=t.seeds_from(seeds),
+        seeds=t.seeds_from(seeds if seeds is not None else "42"),
         training=training,
         limit_train=limit_train,
         data_dir=data_dir,

@@ -73,12 +73,12 @@ class Pair:
 
 def same_type(first: Task, second: Task) -> bool:
     """Whether two tasks are known to be of one type."""
-    return alike(first.type, second.type)
+    return bool(alike(first.type, second.type))
 
 
-def alike(first: str, second: str) -> bool:
-    """Whether two types are known to be one; nothing is known about a custom task's."""
-    return first == second != "custom"
+def alike(first: str, second: str) -> bool | None:
+    """Whether two types are one; None where nothing is known, of a custom task's."""
+    return None if "custom" in (first, second) else first == second
 
 
 def summarise(pairs: Sequence[Pair], weights: Sequence[float] | None = None) -> dict[str, Any]:

@@ -10,19 +10,18 @@ from prompt_hub.evaluation.pairs import FLOORS, Pair, interval_over_tasks, summa
 if TYPE_CHECKING:
     import pandas as pd
 
-GROUPS = {"same type": True, "other type": False}
+GROUPS = {"same type": True, "other type": False, "unknown type": None}
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Means over the pairs of a source and another target, of one type and of two: two rows a seed.
+    """Means over the pairs of a source and another target, of one type, of two, and of unknown ones.
 
-    A table with ``over_seeds`` gives two rows in all. relative: mean of score / own; relative_low,
-    relative_high: 95% interval when other tasks of these types could have been taken; relative_majority,
-    relative_no_prompt, relative_random_prompt: what the floors have of it. above_majority: mean of
-    (score - majority) / (own - majority) over those targets whose own prompt is surely above the majority
-    class, with the same companions. pairs, pairs_above_majority: how many have the figure. score: mean score.
-    negative: pairs below the backbone without a prompt, each with its whole interval. Pairs whose target has
-    no prompt of its own are left out.
+    Three rows a seed; a table with ``over_seeds`` gives three in all. pairs: how many; their target has a
+    prompt of its own. score: mean score. relative: mean of score / own; relative_low, relative_high: 95%
+    interval when other tasks of these types could have been taken; relative_majority, relative_no_prompt,
+    relative_random_prompt: what the floors have of it. above_majority: mean of (score - majority) /
+    (own - majority) over the pairs_above_majority whose target's own prompt is surely above the majority
+    class, with the same companions. negative: pairs surely below the backbone without a prompt.
     """
     import pandas as pd
 
@@ -31,8 +30,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     types |= dict(zip(foreign["source"], foreign["source_type"], strict=True))
     rows = []
     for seed, cells in foreign.groupby("seed", dropna=False, sort=True):
+        records = cells.to_dict("records")
         for name, alike in GROUPS.items():
-            pairs = [pair_of(row) for row in cells[cells["same_type"] == alike].to_dict("records")]
+            pairs = [pair_of(row) for row in records if row["same_type"] is alike]
             rows.append({"group": name, "seed": seed, **_means(pairs, types)})
     columns = ["group", "seed", *(_means([], {}))]
     found = pd.DataFrame(rows, columns=columns)
@@ -53,7 +53,7 @@ def pair_of(row: dict[str, Any]) -> Pair:
     return Pair(
         source=row["source"],
         target=row["target"],
-        same_type=bool(row["same_type"]),
+        same_type=row["same_type"] is True,
         metric=row["metric"],
         n=int(row["n"]),
         score=row["score"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,8 +53,9 @@ def load_tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             of_one[cell.source.name].append(cell)
         single += [_row(target, [cell]) for cell in cells]
         means += [_row(target, several) for several in of_one.values()]
-        single += _floor_rows(plan, target, stored, over_seeds=False)
-        means += _floor_rows(plan, target, stored, over_seeds=True)
+        floors, mean_floors = _floor_rows(plan, target, stored)
+        single += floors
+        means += mean_floors
     return _framed(single), _framed(means)
 
 
@@ -247,46 +248,64 @@ def _over_seeds(samples: Sequence[np.ndarray]) -> np.ndarray:
     return np.take_along_axis(stacked, drawn, axis=0).mean(0)
 
 
-def _floor_rows(plan: Plan, target: Target, stored: _Stored, over_seeds: bool) -> list[dict[str, Any]]:
-    """The floors on all rows of the target; random prompts one a seed, or their mean."""
+@dataclass(frozen=True)
+class _Floor:
+    """seed: of a random prompt. answers: on all rows of the target; None where they are not there."""
+
+    name: str
+    seed: int | None
+    answers: Answers | None
+    error: str | None = None
+
+
+def _floor_rows(
+    plan: Plan, target: Target, stored: _Stored
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The floors on all rows of the target: random prompts one a seed, and as their mean over the seeds."""
+    majority = _majority(target.task, target, Answers(target.data["n"], np.arange(target.data["n"])))
+    floors = [] if majority is None else [_Floor(MAJORITY, None, majority)]
+    key = plan.no_prompt_key(target)
+    floors.append(_Floor(NO_PROMPT, None, stored.answers(key), stored.failed.get(key)))
+    for seed in plan.seeds:
+        for source in plan.own_sources(target, seed):
+            key = plan.random_key(source, target)
+            floors.append(_Floor(RANDOM, seed, stored.answers(key), stored.failed.get(key)))
+    there = {id(floor): floor.answers for floor in floors if floor.answers is not None}
+    drawn = resampled_scores(target.task, list(there.values())) if there else np.zeros((0, 0))
+    samples = dict(zip(there, drawn, strict=True))
     beside = _beside(plan, target, stored)
     own = [each.score(target.task) for seed in plan.seeds for each in beside.get(("own", seed), [])]
-    key = plan.no_prompt_key(target)
-    nothing = stored.answers(key)
-    majority = _majority(target.task, target, Answers(target.data["n"], np.arange(target.data["n"])))
-    rows = [_floor_row(target, NO_PROMPT, None, [nothing], stored.failed.get(key), own)]
-    if majority is not None:
-        rows.insert(0, _floor_row(target, MAJORITY, None, [majority], None, own))
-    seeds = [[seed] for seed in plan.seeds]
-    for group in [plan.seeds] if over_seeds else seeds:
-        owns = [source for seed in group for source in plan.own_sources(target, seed)]
-        if owns:
-            keys = [plan.random_key(source, target) for source in owns]
-            answers = [stored.answers(key) for key in keys]
-            error = next((stored.failed[key] for key in keys if key in stored.failed), None)
-            seed = group[0] if len(group) == 1 else None
-            rows.append(_floor_row(target, RANDOM, seed, answers, error, own))
-    return rows
+
+    def rows(key: Callable[[_Floor], Any]) -> list[dict[str, Any]]:
+        groups: dict[Any, list[_Floor]] = defaultdict(list)
+        for floor in floors:
+            groups[key(floor)].append(floor)
+        return [_floor_row(target, group, samples, own) for group in groups.values()]
+
+    return rows(lambda floor: (floor.name, floor.seed)), rows(lambda floor: floor.name)
 
 
 def _floor_row(
-    target: Target,
-    name: str,
-    seed: int | None,
-    answers: Sequence[Answers | None],
-    error: str | None,
-    own: Sequence[float],
+    target: Target, floors: Sequence[_Floor], samples: dict[int, np.ndarray], own: Sequence[float]
 ) -> dict[str, Any]:
-    known = [each for each in answers if each is not None]
+    answers = [floor.answers for floor in floors if floor.answers is not None]
+    seeds = {floor.seed for floor in floors}
+    error = next((floor.error for floor in floors if floor.error), None)
     row: dict[str, Any] = {
-        "kind": "floor", "source": name, "target": target.name, "target_type": target.type, "seed": seed,
-        "seeds": len(known), "metric": target.data["metric"], "error": error,
-        "status": "failed" if error else "done" if len(known) == len(answers) else "open",
-    }  # fmt: skip
+        "kind": "floor",
+        "source": floors[0].name,
+        "target": target.name,
+        "target_type": target.type,
+        "seed": seeds.pop() if len(seeds) == 1 else None,
+        "seeds": len(answers),
+        "metric": target.data["metric"],
+        "error": error,
+        "status": "failed" if error else "done" if len(answers) == len(floors) else "open",
+    }
     if row["status"] == "done":
         row["n"] = target.data["n"]
-        row["score"] = float(np.mean([each.score(target.task) for each in known]))
-        row["low"], row["high"] = interval(_over_seeds(list(resampled_scores(target.task, known))))
+        row["score"] = float(np.mean([each.score(target.task) for each in answers]))
+        row["low"], row["high"] = interval(_over_seeds([samples[id(floor)] for floor in floors]))
         if own and np.mean(own) > 0:
             row["own"] = float(np.mean(own))
             row["relative"] = row["score"] / row["own"]
