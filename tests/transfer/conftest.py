@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from prompt_hub.encoding.layouts import layout_for
 from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks import get_task, load_split, row_hashes
@@ -57,7 +58,7 @@ def make_prompt(tiny, data) -> Callable[..., SoftPrompt]:
     """``make_prompt("gpt2", "sst2", seed=1)``: random rows that say they were trained on the task."""
 
     def make(
-        kind: str, task: str | None, seed: int = 1, prompt_len: int = 4, size: float = 0.3
+        kind: str, task: str | None, seed: int = 1, prompt_len: int = 4, layout: str | None = None
     ) -> SoftPrompt:
         backbone = tiny(kind)
         generator = torch.Generator().manual_seed(seed * 1000 + sum(map(ord, task or "")))
@@ -65,15 +66,13 @@ def make_prompt(tiny, data) -> Callable[..., SoftPrompt]:
         rows = torch.from_numpy(row_hashes(load_split(known, "train", data).examples)) if known else None
         metadata = PromptMetadata(
             backbone=backbone.identity.to_dict(),
-            layout="prompt-mask-text" if backbone.family == "masked_lm" else "prompt-text",
+            layout=layout_for(backbone.family, layout).name,
             task=task,
             task_type=known.type if known else None,
             task_definition=known.to_dict() if known else None,
             seed=seed,
         )
-        return SoftPrompt(
-            torch.randn(prompt_len, backbone.hidden, generator=generator) * size, metadata, rows
-        )
+        return SoftPrompt(torch.randn(prompt_len, backbone.hidden, generator=generator) * 0.3, metadata, rows)
 
     return make
 

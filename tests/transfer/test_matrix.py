@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,37 @@ def test_prompts_of_classification_can_be_used_where_text_is_generated(matrix):
     assert found["metric"] == "exact_match" and found["status"] == "done"
     assert found["own"] != found["own"], "squad has no prompt of its own here"
     assert "majority" not in set(table[table["target"] == "squad"]["source"])
+
+
+@pytest.mark.parametrize("kind", ["roberta", "t5"])
+def test_prompts_of_the_papers_layout_are_used_under_it(
+    kind, tiny, tiny_folder, data, make_prompt, tmp_path, folder
+):
+    prompts = tmp_path / "paper"
+    for task in ("sst2", "rte"):
+        make_prompt(kind, task, layout="paper").save_pretrained(prompts / task)
+    make_prompt(kind, "sst2", seed=2).save_pretrained(prompts / "another layout")
+    table = run_matrix(
+        str(tiny_folder(kind)), ["sst2", "rte"], folder, prompts=prompts, data_dir=data, layout="paper",
+        device="cpu",
+    )  # fmt: skip
+    assert set(table["status"]) == {"done"} and set(table["seed"].dropna()) == {1}
+    prompt = SoftPrompt.from_pretrained(prompts / "sst2")
+    rows = load_split(get_task("rte"), "validation", data)
+    expected = evaluate_stored(tiny(kind), prompt, get_task("rte"), rows, seed=1)
+    found = cell(table, "sst2", "rte")
+    assert found["score"] == pytest.approx(expected.score, abs=1e-6)
+    assert found["no_prompt"] == pytest.approx(expected.floors["no_prompt"]["accuracy"], abs=1e-6)
+
+
+@pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (extra 'ray')")
+@pytest.mark.slow
+def test_on_ray_the_table_is_that_of_this_machine(matrix, folder):
+    options = {"prompts": None, "train": True, "training": TRAINING}
+    here = matrix(TASKS[:2], **options)
+    shutil.rmtree(folder)
+    there = matrix(TASKS[:2], **options, executor="ray", jobs=2)
+    pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
 
 
 def test_the_cost_counts_what_is_open_and_writes_nothing(tiny_folder, data, prompts, tmp_path, folder):
