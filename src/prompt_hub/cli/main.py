@@ -15,6 +15,7 @@ from prompt_hub.cli import (
     matrix,
     neurons,
     predict,
+    project,
     prompts,
     quickstart,
     rank,
@@ -42,6 +43,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(neurons.app, name="neurons")
 app.add_typer(indicators.app, name="indicators")
+app.add_typer(project.app, name="project")
 
 
 def _version(value: bool) -> None:

@@ -1,0 +1,1 @@
+"""Prompts of one backbone brought into the embedding space of another."""

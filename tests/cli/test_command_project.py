@@ -1,0 +1,49 @@
+"""``prompt-hub project``: from two backbones to a prompt that the second one can be evaluated with."""
+
+from __future__ import annotations
+
+import pytest
+from command import refuses, succeeds
+
+from prompt_hub.prompts.soft_prompt import SoftPrompt
+
+
+@pytest.fixture(scope="module")
+def stored_map(tiny_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps") / "map"
+    sides = ("--source-backbone", tiny_folder("bert"), "--target-backbone", tiny_folder("gpt2"))
+    succeeds("project", "fit", *sides, "--method", "ridge", "-o", folder, "--device", "cpu")
+    return folder
+
+
+def test_a_projected_prompt_is_evaluated_on_the_target(stored_map, trained, files, own_columns, tmp_path):
+    made = tmp_path / "made"
+    result = succeeds("project", "apply", stored_map, trained("bert"), "-o", made, "--json").json
+    assert result["parent"]["hash"] == SoftPrompt.from_pretrained(trained("bert")).hash
+    scored = succeeds("eval", made, "--eval", files.eval, *own_columns, "--json").json
+    assert scored["n"] == 16 and "gpt2" in scored["backbone"]
+
+
+def test_maps_are_listed_and_shown(stored_map):
+    listed = succeeds("project", "ls", stored_map.parent, "--json").json["maps"]
+    shown = succeeds("project", "show", stored_map, "--json").json
+    assert [one["hash"] for one in listed] == [shown["hash"]] and shown["method"] == "ridge"
+    assert "ridge" in succeeds("project", "ls", stored_map.parent).stdout
+
+
+def test_project_refuses_what_does_not_belong_and_replaces_nothing(
+    stored_map, trained, tiny_folder, tmp_path
+):
+    out = ("-o", tmp_path / "out")
+    sides = ("--source-backbone", tiny_folder("bert"), "--target-backbone", tiny_folder("gpt2"))
+    refuses(
+        "project", "fit", *sides, "--method", "magic", *out, says=("Unknown method 'magic'", "procrustes")
+    )
+    refuses("project", "fit", *sides, "--scale", "big", *out, says=("Unknown scale 'big'", "relative"))
+    refuses("project", "fit", *sides, "-o", stored_map, says=("already holds a map",))
+    refuses("project", "apply", stored_map, trained("gpt2"), *out, says=("takes prompts of", "gpt2"))
+    refuses("project", "apply", tmp_path, trained("bert"), *out, says=("no map at",))
+    refuses("project", "apply", stored_map, trained("bert"), "-o", trained("gpt2"), says=("already holds",))
+    other = ("--target-backbone", tiny_folder("llama"))
+    refuses("project", "apply", stored_map, trained("bert"), *out, *other, says=("gives prompts of", "llama"))
+    assert not (tmp_path / "out").exists()
