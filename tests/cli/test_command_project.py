@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import torch
 from command import refuses, succeeds
 
 from prompt_hub.prompts.soft_prompt import SoftPrompt
@@ -47,3 +50,19 @@ def test_project_refuses_what_does_not_belong_and_replaces_nothing(
     other = ("--target-backbone", tiny_folder("llama"))
     refuses("project", "apply", stored_map, trained("bert"), *out, *other, says=("gives prompts of", "llama"))
     assert not (tmp_path / "out").exists()
+
+
+def test_collapse_names_the_prompts_that_are_one_vector(tmp_path):
+    values = torch.randn(4, 8)
+    for task, factor in (("SST2", 1.0), ("IMDB", 1.00001), ("MNLI", -1.0)):
+        folder = tmp_path / f"{task}PromptRoberta_proj"
+        folder.mkdir()
+        torch.save(values * factor, folder / "task_prompt")
+    outcome = succeeds("project", "collapse", tmp_path, "--pairs", "--json")
+    last = json.loads(outcome.stdout.splitlines()[-1])
+    assert [group["names"] for group in last["groups"]] == [
+        ["IMDBPromptRoberta_proj", "SST2PromptRoberta_proj"]
+    ]
+    assert last["groups"][0]["collapse"] and "it ignored its input" in outcome.words
+    assert "1 of 3 prompts are like no other" in outcome.words and "-1.000000" in outcome.stdout
+    refuses("project", "collapse", tmp_path / "SST2PromptRoberta_proj", says=("at least two",))
