@@ -178,7 +178,7 @@ def test_prompts_of_one_task_and_seed_are_told_apart_by_their_folders(tiny, data
     found = plan_matrix(tiny("gpt2"), ["sst2"], prompts, data_dir=data)
     names = {(each.name, each.seed) for each in found.sources if each.task in ("sst2", None)}
     assert names == {("sst2", 1), ("long/sst2", 1), ("sst2", 2), ("imported", 9)}
-    assert len(found.own_sources(found.target("sst2"), 1)) == 2
+    assert len(found.own_sources(found.target("sst2"))) == 3
 
 
 def test_a_target_that_the_backbone_cannot_do_says_why_and_has_no_training(tiny, data):

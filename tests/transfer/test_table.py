@@ -94,6 +94,18 @@ def test_over_seeds_the_mean_stands_and_seeds_that_differ_widen_its_interval(tmp
     assert single["score"] == pytest.approx(0.6) and single["high"] - single["low"] < 0.12
 
 
+def test_a_source_of_another_seed_than_the_own_prompts_is_held_against_all_of_them(tmp_path):
+    plan = made_up_plan(seeds=(1, 2))
+    first, second, third, *others = plan.sources
+    moved = (first, replace(second, seed=7), third, *others)
+    scores = {("sst2", "sst2", 1): right((0, 400)), ("sst2", "sst2", 2): right((0, 240))}
+    store(tmp_path, replace(plan, sources=moved), scores)
+    table = load_table(tmp_path)
+    assert row(table, "imdb", "sst2", 7)["own"] == pytest.approx(0.8)
+    assert row(table, "imdb", "sst2", 2)["own"] == pytest.approx(0.6)
+    assert row(table, "rte", "imdb", 1)["own"] == row(table, "imdb", "imdb", 7)["score"]
+
+
 def test_what_failed_and_what_is_open_have_no_numbers(tmp_path):
     store(tmp_path, made_up_plan(seeds=(1, 2)), {}, failing={("rte", "sst2", 2): "no room"})
     table = load_table(tmp_path)

@@ -105,9 +105,9 @@ class Plan:
     def target(self, name: str) -> Target:
         return next(each for each in self.targets if each.name == name)
 
-    def own_sources(self, target: Target, seed: int | None) -> list[Source]:
-        """The target's own prompts of one seed: none, one, or several where a folder holds several."""
-        return [each for each in self.sources if each.task == target.name and each.seed == seed]
+    def own_sources(self, target: Target) -> list[Source]:
+        """The target's own prompts: none, one a seed, or more where a folder holds more."""
+        return [each for each in self.sources if each.task == target.name]
 
     @property
     def seeds(self) -> list[int | None]:

@@ -31,11 +31,11 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
     kind: ``prompt`` or ``floor``. source: the prompt's name, or majority, no_prompt, random_prompt; with
     source_task and source_type. target, target_type, same_type. seed (``seeds``: how many). metric, n, score;
     low, high: its 95% interval. overlap_removed: rows left out because the source was trained on them.
-    own, own_low, own_high: what the target's own prompt of the same seed has on the same rows; relative,
-    relative_low, relative_high: score / own, row by row. majority, no_prompt, random_prompt: the floors on
-    the same rows. gain, gain_low, gain_high: score - no_prompt, row by row; negative: the whole interval is
-    below 0. status: done, partial (a race left it at n rows: score alone, without interval or comparison),
-    failed (then error) or open. seconds, prompt_hash.
+    own, own_low, own_high: what the target's own prompt of the same seed (else of all seeds) has on the same
+    rows; relative, relative_low, relative_high: score / own, row by row. majority, no_prompt, random_prompt:
+    the floors on the same rows. gain, gain_low, gain_high: score - no_prompt, row by row; negative: the whole
+    interval is below 0. status: done, partial (a race left it at n rows: score alone, without interval or
+    comparison), failed (then error) or open. seconds, prompt_hash.
     """
     return load_tables(folder)[over_seeds]
 
@@ -133,16 +133,17 @@ def _scored(plan: Plan, target: Target, stored: _Stored) -> list[_Cell]:
 
 
 def _beside(plan: Plan, target: Target, stored: _Stored) -> dict[tuple[str, int | None], list[Answers]]:
-    """What cells are compared with: own and random prompts by seed, and the one floor without a prompt.
+    """What cells are compared with, by seed: own and random prompts, and the one floor without a prompt.
 
-    Several own prompts of one seed count together, by their mean.
+    Several own prompts of one seed count together, by their mean; of a seed that has none, all of them.
     """
     found: dict[tuple[str, int | None], list[Answers]] = defaultdict(list)
     nothing = stored.answers(plan.no_prompt_key(target))
+    owns = plan.own_sources(target)
     for seed in plan.seeds:
         if nothing is not None:
             found[NO_PROMPT, seed].append(nothing)
-        for own in plan.own_sources(target, seed):
+        for own in [each for each in owns if each.seed == seed] or owns:
             for name, key in (("own", plan.cell_key(own, target)), (RANDOM, plan.random_key(own, target))):
                 answers = stored.answers(key)
                 if answers is not None:
@@ -266,15 +267,15 @@ def _floor_rows(
     floors = [] if majority is None else [_Floor(MAJORITY, None, majority)]
     key = plan.no_prompt_key(target)
     floors.append(_Floor(NO_PROMPT, None, stored.answers(key), stored.failed.get(key)))
-    for seed in plan.seeds:
-        for source in plan.own_sources(target, seed):
-            key = plan.random_key(source, target)
-            floors.append(_Floor(RANDOM, seed, stored.answers(key), stored.failed.get(key)))
+    own = []
+    for source in plan.own_sources(target):
+        key = plan.random_key(source, target)
+        floors.append(_Floor(RANDOM, source.seed, stored.answers(key), stored.failed.get(key)))
+        answers = stored.answers(plan.cell_key(source, target))
+        own += [] if answers is None else [answers.score(target.task)]
     there = {id(floor): floor.answers for floor in floors if floor.answers is not None}
     drawn = resampled_scores(target.task, list(there.values())) if there else np.zeros((0, 0))
     samples = dict(zip(there, drawn, strict=True))
-    beside = _beside(plan, target, stored)
-    own = [each.score(target.task) for seed in plan.seeds for each in beside.get(("own", seed), [])]
 
     def rows(key: Callable[[_Floor], Any]) -> list[dict[str, Any]]:
         groups: dict[Any, list[_Floor]] = defaultdict(list)
