@@ -11,6 +11,7 @@ import pytest
 from made_up import ROWS, made_up_plan, right, store
 
 from prompt_hub.reports.tables import latex_table, latex_text, markdown_table
+from prompt_hub.runs.grid import Grid
 from prompt_hub.transfer import best_sources, load_table, summary
 from prompt_hub.transfer.document import Document
 from prompt_hub.transfer.view import view_of
@@ -114,6 +115,19 @@ def test_what_failed_and_what_is_open_have_no_numbers(tmp_path):
     mean = row(load_table(tmp_path, over_seeds=True), "rte", "sst2")
     assert mean["status"] == "failed" and np.isnan(mean["score"]) and mean["seeds"] == 1
     assert row(table, "rte", "sst2", 1)["status"] == "done"
+
+
+def test_a_matrix_of_which_nothing_is_computed_is_shown_too(tmp_path):
+    plan = made_up_plan()
+    # A task that generates text has no majority either.
+    texts = replace(plan, targets=tuple(replace(target, references=None) for target in plan.targets))
+    texts.save(tmp_path, {})
+    with Grid.open(tmp_path) as grid:
+        grid.add(texts.items())
+    document = Document.of(tmp_path)
+    assert set(document.table["status"]) == {"open"} and document.data()["counts"]["done"] == 0
+    assert "..." in document.markdown() and "not computed yet" in "".join(document.notes)
+    assert document.latex() and document.view.draw(tmp_path / "heat.png").is_file()
 
 
 def test_the_summary_takes_means_by_type_and_leaves_out_own_prompts_and_failures(tmp_path):

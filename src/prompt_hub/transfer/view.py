@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ class View:
         cell = self.cells.get((row, column), Cell(status="open"))
         return f"[{cell.text(False)}]" if cell.own else cell.text(False)
 
-    def _full_rows(self, bold: Any, escape: Any = str) -> list[list[str]]:
+    def _full_rows(self, bold: Callable[[str], str], escape: Callable[[str], str] = str) -> list[list[str]]:
         rows = []
         for name, _ in self.rows:
             line = [escape(name)]
@@ -168,8 +169,8 @@ def view_of(table: pd.DataFrame, relative: bool = False) -> View:
 
 
 def _largest(table: pd.DataFrame, target: str) -> int:
-    n = table.loc[(table["target"] == target) & (table["status"] != "partial"), "n"].max()
-    return 0 if n != n or n is None else int(n)
+    known = table.loc[(table["target"] == target) & (table["status"] != "partial"), "n"].dropna()
+    return int(known.max()) if len(known) else 0
 
 
 def _cell(row: dict[str, Any], relative: bool) -> Cell:
