@@ -56,7 +56,7 @@ class Cost:
 
 
 def estimate(matrix: Matrix, jobs: int = 1) -> Cost:
-    """Counts what is open and times a few batches of some targets, for at most about ten seconds."""
+    """Counts what is open and times a few batches of targets, for some ten seconds in all."""
     assert matrix.backbone is not None, "the matrix has given its backbone away"
     started = time.perf_counter()
     plan, backbone = matrix.plan, matrix.backbone
