@@ -66,3 +66,22 @@ def test_collapse_names_the_prompts_that_are_one_vector(tmp_path):
     assert last["groups"][0]["collapse"] and "it ignored its input" in outcome.words
     assert "1 of 3 prompts are like no other" in outcome.words and "-1.000000" in outcome.stdout
     refuses("project", "collapse", tmp_path / "SST2PromptRoberta_proj", says=("at least two",))
+
+
+def test_eval_prints_the_controls_and_what_they_say(stored_map, trained, files, tmp_path):
+    values = SoftPrompt.from_pretrained(trained("bert"))
+    values.embeddings = values.embeddings.flip(0)
+    other = SoftPrompt(values.embeddings, values.metadata).save_pretrained(tmp_path / "other")
+    outcome = succeeds(
+        "project", "eval", stored_map, trained("bert"), "--eval", files.train, "--other", other,
+        "--own", trained("gpt2"), "--json",
+    )  # fmt: skip
+    result = outcome.json
+    names = [line["name"] for line in result["controls"]]
+    assert names[0] == f"{other}, projected" and names[-1] == "target's own prompt" and len(names) == 6
+    assert result["verdict"] in outcome.words and result["n"] == 32
+    refuses(
+        "project", "eval", stored_map, trained("bert"), "--eval", files.train, "--other", trained("bert"),
+        says=("is no control",),
+    )  # fmt: skip
+    refuses("project", "eval", stored_map, trained("gpt2"), "--eval", files.train, says=("takes prompts of",))

@@ -13,10 +13,12 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.errors import UserError
+from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
     from prompt_hub.transfer.cross_model.base import CrossModelMap
     from prompt_hub.transfer.cross_model.collapse import Comparison
+    from prompt_hub.transfer.cross_model.controls import ProjectedScore
 
 app = typer.Typer(no_args_is_help=True, help="Prompts of one backbone brought to another one.")
 
@@ -113,6 +115,72 @@ def apply(
     if as_json:
         parent = made.metadata.parent
         print_json({"path": str(output), "hash": made.hash, "parent": parent, "warnings": notes})
+
+
+@app.command("eval")
+def evaluate(
+    map_folder: MapArgument,
+    prompt: Annotated[str, typer.Argument(help="Prompt of the map's source: folder, file, or owner/name.")],
+    task: o.TaskOption = None,
+    eval_file: Annotated[
+        Path | None, typer.Option("--eval", help="Your rows.", rich_help_panel=o.DATA)
+    ] = None,
+    data_dir: o.DataDirOption = None,
+    split: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
+    limit_eval: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(help="Prompt of the source for another task, as a control; may be repeated."),
+    ] = None,
+    own: Annotated[str | None, typer.Option(help="Prompt trained on the target, for comparison.")] = None,
+    batch_size: o.EvalBatchOption = 32,
+    seed: o.SeedOption = 42,
+    device: o.DeviceOption = "auto",
+    dtype: o.DtypeOption = "auto",
+    as_json: o.JsonOption = False,
+    quiet: o.QuietOption = False,
+) -> None:
+    """Score a projected prompt on the target, beside the controls that tell whether the source matters.
+
+    Example:
+
+      prompt-hub project eval runs/map runs/film --other runs/news --own runs/film-on-target
+    """
+    from prompt_hub.backbones import load_backbone
+    from prompt_hub.prompts.soft_prompt import SoftPrompt
+    from prompt_hub.transfer.cross_model.base import CrossModelMap
+    from prompt_hub.transfer.cross_model.controls import evaluate_projected, other_sources
+
+    set_quiet(quiet)
+    found = CrossModelMap.from_pretrained(map_folder)
+    given, chosen = o.stored_prompt_and_task(prompt, task, eval_file, o.Columns(), "--eval")
+    found.check_source(given)
+    others = other_sources(other or [], given)
+    trained = SoftPrompt.from_pretrained(own) if own is not None else None
+    rows = o.rows_from_options(chosen, split, eval_file, data_dir, limit_eval, seed)
+    backbone = load_backbone(found.target.name, revision=found.target.revision, device=device, dtype=dtype)
+    how: dict[str, Any] = {"others": others, "own": trained, "batch_size": batch_size, "seed": seed}
+    result = evaluate_projected(found, given, backbone, chosen, rows, **how)
+    _print_controls(result)
+    for note in [*found.warnings, *result.warnings, *result.evaluation.warnings]:
+        warn(note)
+    (warn if result.rivals else say)(result.verdict())
+    if as_json:
+        print_json({"map": found.hash, "method": found.method, "prompt_hash": given.hash, **result.to_dict()})
+
+
+def _print_controls(result: ProjectedScore) -> None:
+    known = result.evaluation
+    low, high = known.ci95[known.primary_metric]
+    lines = [["projected", f"{known.score:.3f}", f"{low:.3f} to {high:.3f}", ""]]
+    for line in result.controls:
+        (low, high), (least, most) = line.ci95, line.gain_ci95
+        gain = f"{line.gain:+.3f} ({least:+.3f} to {most:+.3f})"
+        lines.append([line.name, f"{line.score:.3f}", f"{low:.3f} to {high:.3f}", gain])
+    if result.majority is not None:
+        lines.append(["majority class", f"{result.majority:.3f}", "", ""])
+    columns = ["prompt", known.primary_metric, "95% interval", "projected is above it by"]
+    print_table(f"{known.task} on {known.backbone} (n = {known.n})", columns, lines)
 
 
 @app.command("ls")
