@@ -97,3 +97,11 @@ def test_maps_below_a_folder_are_found_and_damaged_ones_named(tiny, tmp_path):
     found = find_maps(tmp_path)
     assert found[tmp_path / "good"].hash == made.hash
     assert "map.safetensors is not the file" in found[tmp_path / "bad"]
+
+
+def test_a_map_that_could_not_be_read_back_is_not_written(tiny, tmp_path, monkeypatch):
+    made = fit_map(tiny("bert"), tiny("gpt2"), "nearest")
+    monkeypatch.setattr("prompt_hub.transfer.cross_model.base.MAX_TENSOR_BYTES", made.bytes)
+    with pytest.raises(UserError, match="--max-tokens"):
+        made.save_pretrained(tmp_path / "map")
+    assert not (tmp_path / "map").exists()

@@ -171,6 +171,11 @@ class CrossModelMap:
         path = Path(folder)
         if path.exists() and not path.is_dir():
             raise UserError(f"Cannot save a map to {str(path)!r}: a file is there. Name a folder.")
+        if self.bytes >= MAX_TENSOR_BYTES:
+            raise UserError(
+                f"The map takes {self.bytes:,} bytes; at most {MAX_TENSOR_BYTES:,} are read back. Fit it to "
+                "fewer tokens (--max-tokens)."
+            )
         numbers = safetensors_torch.save(self.tensors)
         values = {**self.to_dict(), "files": {TENSORS_NAME: hashlib.sha256(numbers).hexdigest()}}
         text = json.dumps(values, indent=2, allow_nan=False) + "\n"
