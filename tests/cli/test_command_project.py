@@ -78,7 +78,7 @@ def test_eval_prints_the_controls_and_what_they_say(stored_map, trained, files, 
     )  # fmt: skip
     result = outcome.json
     names = [line["name"] for line in result["controls"]]
-    assert names[0] == f"{other}, projected" and names[-1] == "target's own prompt" and len(names) == 6
+    assert names[0] == f"{other}, projected" and names[-1] == "target's own prompt" and len(names) == 7
     assert result["verdict"] in outcome.words and result["n"] == 32
     refuses(
         "project", "eval", stored_map, trained("bert"), "--eval", files.train, "--other", trained("bert"),

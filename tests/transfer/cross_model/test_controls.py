@@ -92,3 +92,14 @@ def test_backbones_and_prompts_that_are_not_the_maps_are_refused(tiny, film):
         evaluate_projected(found, prompt_of(tiny("gpt2"), 1), tiny("gpt2"), *film)
     with pytest.raises(UserError, match="do not fit"):
         evaluate_projected(found, prompt, tiny("gpt2"), *film, own=prompt_of(tiny("llama"), 1))
+
+
+def test_what_training_began_with_is_a_control_where_it_is_stored(tiny, film):
+    found = fit_map(tiny("bert"), tiny("gpt2"))
+    prompt = prompt_of(tiny("bert"), 1)
+    prompt.initial = prompt.embeddings.clone()
+    result = evaluate_projected(found, prompt, tiny("gpt2"), *film)
+    start = by_name(result)["untrained start, projected"]
+    assert start.gain == 0 and not start.same_map
+    above = Line("a", True, 0.5, (0.4, 0.6), 0.2, (0.1, 0.3))
+    assert "untrained start does as well" in replace(result, controls=[above, start]).verdict()

@@ -28,6 +28,7 @@ from prompt_hub.tasks.task import Task
 from prompt_hub.transfer.cross_model.base import CrossModelMap
 
 PROJECTED = "projected"
+START = "untrained start, projected"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,12 @@ class ProjectedScore:
                 f"On this task the map ignores its input, as far as these rows show: {best.name} does as "
                 f"well (difference {best.gain:+.3f}, 95% interval {low:+.3f} to {high:+.3f})."
             )
-        return "The source matters: its image is above that of every other source by more than the interval."
+        matters = (
+            "The source matters: its image is above that of every other source by more than the interval."
+        )
+        if any(line.name == START and line.does_as_well for line in self.controls):
+            return f"{matters} But its untrained start does as well: training added nothing that counts here."
+        return matters
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -107,8 +113,9 @@ def evaluate_projected(
 
     Images under the same map: of each of ``others``, prompts of the source backbone for other tasks, of
     Gaussian rows with the norms of the prompt's (``gaussian source``), and of the prompt with its columns in
-    another order (``shuffled source``). Besides: a random prompt with the norms of the image, no prompt, and
-    ``own``, a prompt trained on the target backbone. Raises ``UserError`` for prompts and backbones that are
+    another order (``shuffled source``). Besides: a random prompt with the norms of the image, the image of
+    what the prompt's training began with (``untrained start``, where it is stored), no prompt, and ``own``, a
+    prompt trained on the target backbone. Raises ``UserError`` for prompts and backbones that are
     not the map's, and for a target prompt with another layout.
     """
     found.check_target(backbone.identity)
@@ -131,6 +138,7 @@ def evaluate_projected(
         "gaussian source, projected": (found.transform(noise), True),
         "shuffled source, projected": (found.transform(prompt.embeddings[:, order]), True),
         "random prompt": (random_like(image.embeddings, generator), False),
+        **({START: (found.transform(prompt.initial), False)} if prompt.initial is not None else {}),
         "no prompt": (None, False),
     }
     if own is not None:
