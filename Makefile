@@ -22,7 +22,7 @@ quickstart: install
 	$(BIN)/prompt-hub quickstart
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .

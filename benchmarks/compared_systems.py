@@ -190,6 +190,7 @@ class _IdsEncoder(Encoder):
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.task = get_task("sst2")
+        self.text = None
         self.layout = layout_for(backbone.family)
         self.label_ids = LABEL_IDS
         self.pad_id = _SPECIAL["pad"]

@@ -502,10 +502,10 @@ def test_a_pickle_that_would_run_code_is_refused_and_not_run(tmp_path, form):
     assert not trap.exists() and not (tmp_path / "out").exists()
 
 
-def test_import_into_a_folder_with_a_prompt(trained, tmp_path):
+def test_import_into_a_folder_with_another_prompt(trained, tmp_path):
     succeeds("prompts", "import", trained("bert"), "--output", tmp_path / "out")
     refuses(
-        "prompts", "import", trained("bert"), "--output", tmp_path / "out", says=("already holds", "--output")
+        "prompts", "import", trained("gpt2"), "--output", tmp_path / "out", says=("already holds", "--output")
     )
 
 

@@ -98,8 +98,8 @@ def test_a_worker_that_cannot_be_set_up_is_an_error_and_blames_no_item(tmp_path,
         run_here(tmp_path, "small_workers:unable", {}, jobs)
     with pytest.raises((KeyError, RuntimeError), match="model"):
         run_here(tmp_path, "small_workers:broken", {}, jobs)
-    with Grid.open(tmp_path) as grid:
-        assert grid.counts() == {"open": 3, "taken": 0, "done": 0, "failed": 0}
+    run_here(tmp_path, SQUARES, context(tmp_path), jobs)
+    assert done_in(tmp_path) == squares_of(range(3))
 
 
 def test_nothing_is_set_up_where_nothing_is_open(tmp_path):
@@ -151,7 +151,9 @@ def test_workers_that_die_in_their_set_up_fail_the_item_that_they_took_up(tmp_pa
 
 
 def command(folder: Path, jobs: int, seconds: float) -> subprocess.Popen:
+    # A shell that started the tests in the background may have had them ignore Ctrl-C.
     code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from prompt_hub.runs.executors import run_here\n"
         f"run_here({str(folder)!r}, {SQUARES!r}, {context(folder, seconds=seconds)!r}, {jobs})"
     )
