@@ -120,7 +120,7 @@ def test_a_reader_that_stops_early_is_no_error():
 
 
 def test_tasks_ls_lists_every_task(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("prompt_hub.cli.output.stdout.width", 200)
     outcome = succeeds("tasks", "ls")
     assert [task.name for task in list_tasks() if task.name not in outcome.stdout] == []
     names = [task["name"] for task in succeeds("tasks", "ls", "--json").json["tasks"]]
@@ -168,7 +168,7 @@ def test_tasks_validate_json_says_the_same(tmp_path):
 
 
 def test_prompts_ls_lists_folders_with_task_and_size(trained, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr("prompt_hub.cli.output.stdout.width", 300)
     outcome = succeeds("prompts", "ls", trained("bert"))
     assert "my" in outcome.stdout and "4 x 32" in outcome.stdout and "prompt-mask-text" in outcome.stdout
     found = succeeds("prompts", "ls", trained("bert"), "--json").json["prompts"]
