@@ -92,7 +92,8 @@ def compare_starts(tour: Tour) -> dict[str, Any] | None:
     prompt, own = source.trained[0], target.trained[1]
     folder = tour.folder / "starts"
     starts = {
-        "scratch": (folder / "scratch" / target.task.name, None),
+        # Knows nothing of the task: the family's own start may already put the task in words.
+        "scratch": (folder / "scratch" / target.task.name, "vocab"),
         "warm": (
             folder / f"warm-{prompt.hash[:8]}" / target.task.name,
             f"prompt:{tour.prompt_folder(source.task)}",
