@@ -191,8 +191,8 @@ def test_an_item_that_nobody_alive_holds_can_be_failed_by_anyone(grid, tmp_path)
 WORK = """
 while (found := grid.claim(sys.argv[0])) is not None:
     started = time.time()
-    time.sleep(0.002)
-    grid.finish(found.key, {"square": found.work["n"] ** 2, "span": [started, time.time()]}, 0.002)
+    time.sleep(0.01)
+    grid.finish(found.key, {"square": found.work["n"] ** 2, "span": [started, time.time()]}, 0.01)
 """
 
 
@@ -204,14 +204,14 @@ def test_processes_killed_at_random_moments_lose_nothing_and_repeat_only_what_th
         while grid.counts()["done"] < 300:
             process = worker_that(WORK, tmp_path)
             try:
-                process.wait(0.1 + 0.15 * chooser.random() if kills < 10 else 60)
+                process.wait(0.15 + 0.3 * chooser.random() if kills < 10 else 60)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 kills += 1
         done = grid.results()
         intact = grid._connection.execute("PRAGMA integrity_check").fetchone()[0]
-    assert kills >= 2 and intact == "ok"
+    assert kills >= 5 and intact == "ok"
     assert [(d.result["square"], d.computed) for d in done] == [(n * n, 1) for n in range(300)]
     assert sum(d.begun - 1 for d in done) <= kills
 
