@@ -162,6 +162,7 @@ class _Processes:
                 process.kill()
                 process.wait()
             _last_words(process)
+        self._grid.reopen_abandoned()  # a worker that was stopped hard could not give back what it held
 
 
 def _tell(process: subprocess.Popen[bytes], what: dict[str, Any]) -> None:

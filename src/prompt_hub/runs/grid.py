@@ -246,6 +246,11 @@ class Grid:
             )
         self._held.pop(key, None)
 
+    def reopen_abandoned(self) -> None:
+        """Opens what is held by processes that are gone, as ``claim`` does before it chooses."""
+        with self._writing() as connection:
+            _reopen_abandoned(connection)
+
     def left_undone_by(self, pid: int) -> str | None:
         """The item that process ``pid`` of this machine started last, if it did not bring it to an end."""
         rows = self._read(
