@@ -73,7 +73,7 @@ def evaluate(
     from prompt_hub.transfer.ensemble import evaluate_ensemble
 
     set_quiet(quiet)
-    places = [*(prompts or []), *(part.strip() for part in (ensemble or "").split(",") if part.strip())]
+    places = [*(prompts or []), *o.listed(ensemble or "")]
     if not places or (ensemble is not None and len(places) < 2):
         raise UserError(
             "Name a prompt to evaluate, or several: prompt-hub eval PROMPT, or --ensemble PROMPT,PROMPT."

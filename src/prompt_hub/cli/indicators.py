@@ -264,8 +264,8 @@ def _without(prompts: dict[str, SoftPrompt], names: str | None, place: Path) -> 
     return prompts
 
 
-def _names(listed: str | None) -> list[str] | None:
-    return None if listed is None else [name.strip() for name in listed.split(",") if name.strip()]
+def _names(given: str | None) -> list[str] | None:
+    return None if given is None else o.listed(given)
 
 
 def _all_rows(rows: str) -> bool:

@@ -157,7 +157,7 @@ def matrix(
     )
     planned = prepare_matrix(
         backbone,
-        [name.strip() for name in tasks.split(",") if name.strip()],
+        o.listed(tasks),
         output,
         train=train,
         prompts=prompts,

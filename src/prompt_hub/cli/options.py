@@ -80,6 +80,11 @@ class Columns:
         return any((self.text_a, self.text_b, self.label, self.target))
 
 
+def listed(names: str) -> list[str]:
+    """What stands between the commas of an option."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 def task_from_options(
     task: str | None,
     file: Path | None,

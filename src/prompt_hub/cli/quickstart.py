@@ -49,7 +49,7 @@ def quickstart(
     set_quiet(quiet)
     tour = prepare(
         backbone,
-        [name.strip() for name in tasks.split(",") if name.strip()],
+        o.listed(tasks),
         output,
         steps=steps,
         seed=seed,
