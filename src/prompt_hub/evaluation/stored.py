@@ -67,7 +67,7 @@ def fair_rows(prompt: SoftPrompt, task: Task, hashes: np.ndarray) -> FairRows:
     every = np.arange(len(hashes))
     if prompt.train_rows is None:
         return FairRows(every, 0, None)
-    seen = np.isin(hashes, prompt.train_rows.numpy())
+    seen = prompt.has_seen(hashes)
     shared = int(seen.sum())
     if prompt.metadata.task == task.name:
         return FairRows(every, 0, shared)

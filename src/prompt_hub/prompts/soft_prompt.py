@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors import torch as safetensors_torch
 from torch import Tensor
@@ -117,6 +118,11 @@ class SoftPrompt:
         digest = hashlib.sha256(str(tuple(self.embeddings.shape)).encode())
         digest.update(self.embeddings.numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def has_seen(self, hashes: np.ndarray) -> np.ndarray:
+        """``[n]`` bool: which rows, given by their ``row_hashes``, the prompt is known to be trained on."""
+        known = () if self.train_rows is None else self.train_rows.numpy()
+        return np.isin(hashes, known)
 
     def check_fits(
         self, identity: BackboneIdentity, layout: str | None = None, force: bool = False

@@ -28,11 +28,11 @@ from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, scored
 from prompt_hub.evaluation.predict import from_scores, label_scores
-from prompt_hub.evaluation.stored import fitting_encoder
+from prompt_hub.evaluation.stored import fair_rows, fitting_encoder
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks.metrics import compute_metrics, majority_score
-from prompt_hub.tasks.splits import Split, drop_overlap
+from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 
 
@@ -152,20 +152,19 @@ def evaluate_ensemble(
 
 def _unseen(members: Mapping[str, _Member], task: Task, split: Split) -> tuple[Split, list[str]]:
     """The rows to score on, and warnings about them and about the prompts."""
-    rows, warnings = split, []
+    hashes = row_hashes(split.examples)
+    kept, warnings = np.arange(len(split)), []
     for name, member in members.items():
         warnings += [f"{name}: {warning}" for warning in member.warnings]
-        seen = member.prompt.train_rows
-        if seen is None:
+        fair = fair_rows(member.prompt, task, hashes)
+        kept = np.intersect1d(kept, fair.rows)
+        if fair.shared is None:
             warnings.append(f"{name} does not say which rows it was trained on; overlap was not checked.")
-            continue
-        if member.prompt.metadata.task != task.name:
-            rows, _ = drop_overlap(rows, seen.numpy())
-        elif shared := drop_overlap(split, seen.numpy())[1]:
-            warnings.append(f"{shared} of {len(split)} texts were also in the training data of {name}.")
-    if len(rows) < len(split):
-        warnings.append(f"{len(split) - len(rows)} rows were left out because a prompt was trained on them.")
-    return rows, warnings
+        elif fair.shared and not fair.removed:
+            warnings.append(f"{fair.shared} of {len(split)} texts were also in the training data of {name}.")
+    if len(kept) < len(split):
+        warnings.append(f"{len(split) - len(kept)} rows were left out because a prompt was trained on them.")
+    return split.only(kept), warnings
 
 
 def _log_probabilities(

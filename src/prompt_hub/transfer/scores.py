@@ -85,7 +85,7 @@ def draw_sample(
     while True:
         rows = load(limit)
         hashes = row_hashes(rows.examples)
-        seen = {each.name: _seen(each, hashes) for each in candidates.found}
+        seen = {each.name: each.prompt.has_seen(hashes) for each in candidates.found}
         trained = {name: float(each.mean()) for name, each in seen.items() if each.mean() >= NEARLY_ALL}
         others = [each for name, each in seen.items() if name not in trained]
         known = np.any([np.isin(hashes, avoided), *others], axis=0)
@@ -110,11 +110,6 @@ def draw_sample(
     ]
     kept = Split.of(rows.name, [rows.examples[index] for index in chosen], rows.source)
     return Sample(kept, int(known.sum()))
-
-
-def _seen(candidate: Candidate, hashes: np.ndarray) -> np.ndarray:
-    rows = candidate.prompt.train_rows
-    return np.zeros(len(hashes), bool) if rows is None else np.isin(hashes, rows.numpy())
 
 
 def score_candidates(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.stored import fitting_encoder
 from prompt_hub.prompts.soft_prompt import SoftPrompt
-from prompt_hub.tasks.splits import Split, drop_overlap
+from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 
 
@@ -96,9 +98,9 @@ def unseen(split: Split, sources: Sequence[Source | None]) -> tuple[Split, int]:
 
     They are left out for every start, the cold one too, so that all runs see the same rows.
     """
-    removed = 0
+    hashes = row_hashes(split.examples)
+    seen = np.zeros(len(hashes), bool)
     for source in sources:
-        if source is not None and source.prompt.train_rows is not None:
-            split, count = drop_overlap(split, source.prompt.train_rows.numpy())
-            removed += count
-    return split, removed
+        if source is not None:
+            seen |= source.prompt.has_seen(hashes)
+    return split.only(np.flatnonzero(~seen)), int(seen.sum())
