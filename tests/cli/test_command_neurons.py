@@ -123,6 +123,26 @@ def test_mask_scores_own_and_other_tasks_beside_controls_and_goes_on_where_it_wa
     assert again.json["cells"] == found["cells"] and "/45 " not in again.stderr
 
 
+def test_mask_leaves_out_rows_of_another_task_that_the_prompt_was_trained_on(second, data, tmp_path):
+    trained_on = (data / "sst2" / "train.jsonl").read_text().splitlines()
+    fresh = (data / "rotten_tomatoes" / "validation.jsonl").read_text().splitlines()
+    for task in ("sst2", "rotten_tomatoes"):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "validation.jsonl").write_text("\n".join(trained_on[:3] + fresh))
+    outcome = succeeds(
+        "neurons", "mask", second, "--task", "sst2", "--on-task", "rotten_tomatoes", "--data-dir", tmp_path,
+        "--choices", "top", "--output", tmp_path / "mask", "--quiet", "--json",
+    )  # fmt: skip
+    cells = {(cell["target"], cell["choice"]): cell for cell in outcome.json["cells"]}
+    for choice in ("unmasked", "top"):
+        other, own = cells["rotten_tomatoes", choice], cells["sst2", choice]
+        assert (other["n"], other["removed_overlap"]) == (len(fresh), 3)
+        assert (own["n"], own["removed_overlap"]) == (len(fresh) + 3, 0)
+        assert sum(other["predicted"].values()) == len(fresh)
+    assert "rotten_tomatoes: 3 rows were left out because the prompt was trained on" in outcome.words
+    assert "sst2: 3 of 11 texts were also in the prompt's training data" in outcome.words
+
+
 def test_mask_can_induce_neurons_and_use_another_prompt_on_its_own_task(trained, second, data, tmp_path):
     found = succeeds(
         "neurons", "mask", second, "--task", "sst2", "--data-dir", data, "--choices", "top,common,specific",

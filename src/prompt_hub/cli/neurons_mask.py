@@ -43,7 +43,10 @@ def mask(
     ] = None,
     on_task: Annotated[
         list[str] | None,
-        typer.Option(help="Also score PROMPT on this task; repeatable.", rich_help_panel=CONTROLS),
+        typer.Option(
+            help="Also score PROMPT on this task, less the rows it was trained on; repeatable.",
+            rich_help_panel=CONTROLS,
+        ),
     ] = None,
     on_prompt: Annotated[
         list[str] | None,

@@ -136,7 +136,11 @@ class MaskingStudy:
         return choose[condition.choice]()
 
     def score(self, target: Target, condition: Condition) -> dict[str, Any]:
-        """One cell: the target's evaluation while the chosen neurons are held."""
+        """One cell: the target's evaluation while the chosen neurons are held.
+
+        Rows of another task than the prompt's own that the prompt was trained on are left out of every
+        condition and counted (``removed_overlap``), as in every evaluation of a stored prompt.
+        """
         asked: dict[str, Any] = {
             "layout": self.layout,
             "force": self.force,
@@ -159,6 +163,7 @@ class MaskingStudy:
             "score": result.score,
             "ci95": result.ci95[metric],
             "n": result.n,
+            "removed_overlap": result.removed_overlap,
             "predicted": result.predicted,
         }
 
@@ -214,6 +219,7 @@ class MaskingStudy:
             "dtype": str(self.backbone.dtype),
             "target": [target.name, target.prompt.hash, target.task.fingerprint(), target.rows.fingerprint],
             "relation": target.relation,
+            "trained on": None if target.prompt.train_rows is None else _hash(target.prompt.train_rows),
             "layout": self.layout,
             "condition": asdict(condition),
             "seed": self.seed,
