@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prompt_hub.cli import options as o
+from prompt_hub.cli.controls_table import print_controls
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
@@ -18,7 +19,6 @@ from prompt_hub.progress import set_quiet
 if TYPE_CHECKING:
     from prompt_hub.transfer.cross_model.base import CrossModelMap
     from prompt_hub.transfer.cross_model.collapse import Comparison
-    from prompt_hub.transfer.cross_model.controls import ProjectedScore
 
 app = typer.Typer(no_args_is_help=True, help="Prompts of one backbone brought to another one.")
 
@@ -161,26 +161,9 @@ def evaluate(
     backbone = load_backbone(found.target.name, revision=found.target.revision, device=device, dtype=dtype)
     how: dict[str, Any] = {"others": others, "own": trained, "batch_size": batch_size, "seed": seed}
     result = evaluate_projected(found, given, backbone, chosen, rows, **how)
-    _print_controls(result)
-    for note in [*found.warnings, *result.warnings, *result.evaluation.warnings]:
-        warn(note)
-    (warn if result.rivals else say)(result.verdict())
+    print_controls(result, found.warnings)
     if as_json:
         print_json({"map": found.hash, "method": found.method, "prompt_hash": given.hash, **result.to_dict()})
-
-
-def _print_controls(result: ProjectedScore) -> None:
-    known = result.evaluation
-    low, high = known.ci95[known.primary_metric]
-    lines = [["projected", f"{known.score:.3f}", f"{low:.3f} to {high:.3f}", ""]]
-    for line in result.controls:
-        (low, high), (least, most) = line.ci95, line.gain_ci95
-        gain = f"{line.gain:+.3f} ({least:+.3f} to {most:+.3f})"
-        lines.append([line.name, f"{line.score:.3f}", f"{low:.3f} to {high:.3f}", gain])
-    if result.majority is not None:
-        lines.append(["majority class", f"{result.majority:.3f}", "", ""])
-    columns = ["prompt", known.primary_metric, "95% interval", "projected is above it by"]
-    print_table(f"{known.task} on {known.backbone} (n = {known.n})", columns, lines)
 
 
 @app.command("ls")

@@ -13,7 +13,8 @@ from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks import get_task, load_split
 from prompt_hub.tasks.splits import row_hashes
-from prompt_hub.transfer.cross_model.controls import Line, evaluate_projected
+from prompt_hub.transfer.cross_model.beside import Line
+from prompt_hub.transfer.cross_model.controls import evaluate_projected
 from prompt_hub.transfer.cross_model.fit import fit_map
 
 

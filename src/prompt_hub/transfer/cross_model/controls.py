@@ -7,68 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from prompt_hub.backbones.base import Backbone
-from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
-from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
-from prompt_hub.evaluation.evaluate import Evaluation, evaluate_rows
-from prompt_hub.evaluation.stored import fair_rows, fitting_encoder
-from prompt_hub.progress import track
+from prompt_hub.evaluation.stored import fitting_encoder
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.prompts.soft_prompt import SoftPrompt
-from prompt_hub.tasks.metrics import majority_score
-from prompt_hub.tasks.splits import Split, row_hashes
+from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Task
 from prompt_hub.transfer.cross_model.base import CrossModelMap
+from prompt_hub.transfer.cross_model.beside import ScoreBesideControls, Tried, fair_to_all, score_beside
 
 PROJECTED = "projected"
 START = "untrained start, projected"
 
 
 @dataclass(frozen=True)
-class Line:
-    """One prompt on the target, in the task's primary metric.
-
-    same_map: whether it is the image of another source under the same map. gain: score of the projected
-    prompt minus this one; its interval is over the same bootstrap samples for both.
-    """
-
-    name: str
-    same_map: bool
-    score: float
-    ci95: tuple[float, float]
-    gain: float
-    gain_ci95: tuple[float, float]
+class ProjectedScore(ScoreBesideControls):
+    """Of the image of a prompt; lines with ``same_map`` are images of other sources under the same map."""
 
     @property
-    def does_as_well(self) -> bool:
-        """Whether the projected prompt is not surely better."""
-        return self.gain_ci95[0] <= 0
-
-
-@dataclass(frozen=True)
-class ProjectedScore:
-    """evaluation: of the projected prompt. controls: in the table's order. majority: None if undefined.
-
-    removed: rows left out because one of the prompts was trained on them; all are scored on the same rows.
-    """
-
-    evaluation: Evaluation
-    controls: list[Line]
-    majority: float | None
-    removed: int
-    warnings: list[str]
-
-    @property
-    def rivals(self) -> list[Line]:
-        """Images of other sources that do as well: where there is one, the source does not matter."""
-        return [line for line in self.controls if line.same_map and line.does_as_well]
+    def judged(self) -> str:
+        return PROJECTED
 
     def verdict(self) -> str:
         if self.rivals:
@@ -84,17 +47,6 @@ class ProjectedScore:
         if any(line.name == START and line.does_as_well for line in self.controls):
             return f"{matters} But its untrained start does as well: training added nothing that counts here."
         return matters
-
-    def to_dict(self) -> dict[str, Any]:
-        return {
-            **self.evaluation.to_dict(),
-            "controls": [{**vars(line), "does_as_well": line.does_as_well} for line in self.controls],
-            "majority": self.majority,
-            "removed_overlap": self.removed,
-            "source_matters": not self.rivals,
-            "verdict": self.verdict(),
-            "warnings": [*self.warnings, *self.evaluation.warnings],
-        }
 
 
 def evaluate_projected(
@@ -124,11 +76,7 @@ def evaluate_projected(
     encoder, warnings = fitting_encoder(backbone, image, task)
     if own is not None:
         own.check_fits(backbone.identity, encoder.layout.name)
-    rows = np.arange(len(split.examples))
-    hashes = row_hashes(split.examples)
-    for known in (image, *images.values(), *([own] if own is not None else [])):
-        fair = fair_rows(known, task, hashes)
-        rows = np.intersect1d(rows, fair.rows)
+    rows = fair_to_all([image, *images.values(), *([own] if own is not None else [])], task, split)
     generator = torch.Generator().manual_seed(seed)
     noise = random_like(prompt.embeddings, generator)
     order = torch.randperm(prompt.hidden, generator=generator)
@@ -143,40 +91,11 @@ def evaluate_projected(
     }
     if own is not None:
         prompts["target's own prompt"] = own.embeddings, False
-    encoders = {name: _encoder_for(encoder, given) for name, (given, _) in prompts.items()}
-    results: dict[str, tuple[Evaluation, Answers]] = {}
-    for name, (given, _) in track(list(prompts.items()), "controls", len(prompts)):
-        results[name] = evaluate_rows(encoders[name], given, split, rows, batch_size=batch_size, seed=seed)
-    sampled = resampled_scores(task, [answers for _, answers in results.values()], seed=seed)
-    evaluation = results[PROJECTED][0]
-    controls = [
-        Line(
-            name=name,
-            same_map=prompts[name][1],
-            score=result.score,
-            ci95=interval(samples),
-            gain=evaluation.score - result.score,
-            gain_ci95=interval(sampled[0] - samples),
-        )
-        for (name, (result, _)), samples in zip(results.items(), sampled, strict=True)
-        if name != PROJECTED
-    ]
-    references = [split.references()[row] for row in rows]
-    majority = majority_score(task, references, references)
-    return ProjectedScore(
-        evaluation,
-        controls,
-        None if majority is None else majority[evaluation.primary_metric],
-        len(split.examples) - len(rows),
-        warnings,
+    tried = {name: Tried(encoder, *given) for name, given in prompts.items()}
+    evaluation, lines, majority = score_beside(
+        PROJECTED, tried, task, split, rows, batch_size=batch_size, seed=seed
     )
-
-
-def _encoder_for(encoder: Encoder, prompt: Tensor | None) -> Encoder:
-    """The prompt's length decides how much text fits; a prompt of the same length shares the encoder."""
-    if prompt is None or len(prompt) == encoder.prompt_len:
-        return encoder
-    return Encoder(encoder.backbone, encoder.task, len(prompt), encoder.layout)
+    return ProjectedScore(evaluation, lines, majority, len(split.examples) - len(rows), warnings)
 
 
 def other_sources(places: list[str], prompt: SoftPrompt) -> dict[str, SoftPrompt]:
