@@ -113,6 +113,7 @@ class Backbone(ABC):
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._identity: BackboneIdentity | None = None
+        self._constants: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     # -- facts -----------------------------------------------------------------------------------
 
@@ -302,7 +303,17 @@ class Backbone(ABC):
         """``[C]`` token ids when every label word is one piece, else None."""
         if any(len(pieces) != 1 for pieces in label_ids):
             return None
-        return torch.tensor([pieces[0] for pieces in label_ids], device=self.device)
+        return self.constant([pieces[0] for pieces in label_ids])
+
+    def constant(self, numbers: Sequence[int]) -> Tensor:
+        """``[n]`` long on the backbone's device, copied there once.
+
+        A copy from the host in every step would make a GPU wait for it.
+        """
+        key = (self.device, tuple(numbers))
+        if key not in self._constants:
+            self._constants[key] = torch.tensor(key[1], dtype=torch.long, device=self.device)
+        return self._constants[key]
 
 
 def gather_rows(hidden: Tensor, positions: Tensor | None) -> Tensor:

@@ -40,10 +40,10 @@ class CausalLM(Backbone):
         for word in label_ids:
             score = first[:, word[0]]
             if len(word) > 1:
-                logits = run(prompt, append_pieces(batch, word[:-1]), None)
+                logits = run(prompt, append_pieces(batch, self.constant(word[:-1])), None)
                 log_probs = logits.float().log_softmax(-1)
-                pieces = torch.tensor(word[1:], device=self.device)
-                score = score + log_probs[:, torch.arange(len(word) - 1), pieces].sum(1)
+                steps = torch.arange(len(word) - 1, device=self.device)
+                score = score + log_probs[:, steps, self.constant(word[1:])].sum(1)
             scores.append(score)
         return torch.stack(scores, 1)
 
@@ -118,14 +118,14 @@ class CausalLM(Backbone):
         return [[token for token in row if token not in special] for row in output.tolist()]
 
 
-def append_pieces(batch: Batch, pieces: list[int] | tuple[int, ...] | Any) -> Batch:
-    """The batch with ``pieces`` written behind each row's last real token, read at those pieces."""
+def append_pieces(batch: Batch, pieces: Tensor) -> Batch:
+    """The batch with ``pieces`` (``[n]`` ids) written behind each row's last real token, read at those."""
     count = len(pieces)
     device = batch.input_ids.device
     lengths = batch.attention_mask.sum(1, keepdim=True)
     slots = lengths + torch.arange(count, device=device)
     padding = batch.input_ids.new_zeros(batch.size, count)
-    values = torch.tensor(list(pieces), device=device).expand(batch.size, -1)
+    values = pieces.expand(batch.size, -1)
     return Batch(
         torch.cat([batch.input_ids, padding], 1).scatter(1, slots, values),
         torch.cat([batch.attention_mask, padding], 1).scatter(1, slots, 1),

@@ -75,15 +75,15 @@ class MaskedLM(Backbone):
             for index, word in enumerate(label_ids):
                 if len(word) == pieces:
                     steps = torch.arange(pieces, device=self.device)
-                    value = log_probs[:, steps, torch.tensor(word, device=self.device)].sum(1)
-                    scores = scores.index_copy(1, torch.tensor([index], device=self.device), value[:, None])
+                    value = log_probs[:, steps, self.constant(word)].sum(1)
+                    scores = scores.index_copy(1, self.constant([index]), value[:, None])
         return scores
 
     # -- the paper's placement (FACTS of the 1.0 code: mask over row 0, no positions for prompt rows) --
 
     def _mask_over_first_row(self, embeddings: Tensor) -> Tensor:
         """The mask embedding stands where prompt row 0 was; the gradient still reaches row 0, as in 1.0."""
-        mask = self.embed(torch.tensor([self.tokenizer.mask_token_id], device=self.device))
+        mask = self.embed(self.constant([self.tokenizer.mask_token_id]))
         first = embeddings[:, :1]
         return torch.cat([mask + (first - first.detach()), embeddings[:, 1:]], 1)
 

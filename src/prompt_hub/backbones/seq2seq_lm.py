@@ -56,15 +56,15 @@ class Seq2SeqLM(Backbone):
         rows = self.single_rows(label_ids)
 
         def ids(*pieces: int) -> Tensor:
-            return torch.tensor([[*start, *pieces]], device=self.device).expand(batch_size, -1)
+            return self.constant([*start, *pieces]).expand(batch_size, -1)
 
         if rows is not None:
             return decode(ids(), rows)[:, -1].float()
         scores = []
         for word in label_ids:
             log_probs = decode(ids(*word[:-1]), None)[:, -len(word) :].float().log_softmax(-1)
-            pieces = torch.tensor(list(word), device=self.device)
-            scores.append(log_probs[:, torch.arange(len(word)), pieces].sum(1))
+            steps = torch.arange(len(word), device=self.device)
+            scores.append(log_probs[:, steps, self.constant(word)].sum(1))
         return torch.stack(scores, 1)
 
     def _start_ids(self) -> list[int]:

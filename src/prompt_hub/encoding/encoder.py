@@ -102,6 +102,7 @@ class Encoder:
             self.label_words = self.text.label_words()
             self.label_ids = self.text.label_ids(self.label_words)
             self._check_label_ids()
+        self._label_targets: Tensor | None = None
         self.budget = self.text.budget(prompt_len, self._answer_length())
 
     @property
@@ -242,8 +243,10 @@ class Encoder:
         input_ids = F.pad(batch.input_ids, (0, max(0, missing)), value=self.pad_id)
         labels = batch.labels
         if self.task.kind != "generation":
-            targets = _padded(self.text.label_targets(self.label_words), -100).to(labels.device)
-            labels = targets[labels]
+            if self._label_targets is None or self._label_targets.device != labels.device:
+                targets = _padded(self.text.label_targets(self.label_words), -100)
+                self._label_targets = targets.to(labels.device)
+            labels = self._label_targets[labels]
         return Batch(input_ids, torch.ones_like(input_ids), batch.read_positions, labels, batch.placement)
 
 

@@ -28,9 +28,13 @@ def label_scores(
     """``[n, C]`` float32 label logits, texts of like length together, in the order of the rows."""
     scores = np.zeros((len(encoded), len(encoder.label_ids)), np.float32)
     batches = batches_by_length(encoded.lengths, batch_size)
+    found = []
     for indices in track(batches, description, len(batches)):
         batch = encoder.batch([encoded[index] for index in indices])
-        scores[indices] = encoder.backbone.label_logits(prompt, batch, encoder.label_ids).cpu().numpy()
+        found.append(encoder.backbone.label_logits(prompt, batch, encoder.label_ids))
+    if found:
+        # Brought over in one piece: a GPU would stand still after every batch otherwise.
+        scores[np.concatenate(batches)] = torch.cat(found).cpu().numpy()
     return scores
 
 

@@ -45,9 +45,15 @@ def held_neurons(sites: Sequence[FFNSite], chosen: Tensor, to: float | Tensor = 
 
 
 def _holder(where: Tensor, value: Tensor) -> Callable[..., tuple[Any, ...]]:
+    moved: dict[Any, tuple[Tensor, Tensor]] = {}
+
     def hold(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         neurons = inputs[0]
-        mask, held = where.to(neurons.device), value.to(neurons.device, neurons.dtype)
+        kind = (neurons.device, neurons.dtype)
+        if kind not in moved:
+            # Once, not in every forward: a GPU waits for each copy from the host.
+            moved[kind] = where.to(neurons.device), value.to(neurons.device, neurons.dtype)
+        mask, held = moved[kind]
         return (torch.where(mask, held, neurons), *inputs[1:])
 
     return hold

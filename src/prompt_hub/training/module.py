@@ -28,13 +28,18 @@ class PromptModule(nn.Module):
         batch = encoder.to_batch(input_ids, attention_mask, read_positions, labels)
         if self.training and encoder.trains_on_tokens:
             batch = encoder.training_batch(batch)
-            return {"loss": encoder.backbone.target_loss(self.prompt, batch, by_token=True)}
+            return {"loss": self._here(encoder.backbone.target_loss(self.prompt, batch, by_token=True))}
         if encoder.task.kind == "generation":
-            return {"loss": encoder.backbone.target_loss(self.prompt, batch)}
-        logits = encoder.backbone.label_logits(self.prompt, batch, encoder.label_ids)
+            return {"loss": self._here(encoder.backbone.target_loss(self.prompt, batch))}
+        logits = self._here(encoder.backbone.label_logits(self.prompt, batch, encoder.label_ids))
         assert batch.labels is not None
+        labels = self._here(batch.labels)
         if encoder.task.kind == "regression":
             # The score is the probability of the second word; the loss is its cross-entropy.
-            targets = torch.stack([1 - batch.labels, batch.labels], 1)
+            targets = torch.stack([1 - labels, labels], 1)
             return {"loss": F.cross_entropy(logits, targets), "logits": logits}
-        return {"loss": F.cross_entropy(logits, batch.labels), "logits": logits}
+        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    def _here(self, answer: Tensor) -> Tensor:
+        """On the prompt's device, where the Trainer wants the loss; the backbone may stand on another."""
+        return answer.to(self.prompt.device)

@@ -133,6 +133,12 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
         args.ddp_find_unused_parameters = False
     global_batch = args.train_batch_size * max(1, args.world_size)
     args.dataloader_pin_memory = args.dataloader_pin_memory and args.device.type == "cuda"
+    # Nothing in a step may wait for the device: batches are copied while it computes, and the loss is not
+    # looked at (one that is not finite shows in the log, and in the prompt at the end).
+    acceleration: Any = copy.copy(args.accelerator_config)
+    acceleration.non_blocking = args.dataloader_pin_memory
+    args.accelerator_config = acceleration
+    args.logging_nan_inf_filter = False
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
         in_epoch = max(1, rows // (global_batch * args.gradient_accumulation_steps))
