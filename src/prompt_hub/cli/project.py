@@ -13,6 +13,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.controls_table import print_controls
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.cli.project_distil import distil
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from prompt_hub.transfer.cross_model.collapse import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Prompts of one backbone brought to another one.")
+
+app.command("distil")(distil)
 
 SourceOption = Annotated[str, typer.Option("--source-backbone", help="The backbone that the prompts are of.")]
 MapArgument = Annotated[Path, typer.Argument(help="Folder of a map.")]

@@ -40,8 +40,8 @@ class PromptMetadata:
     label_words, classes: in class order. task_definition: the task as data, so that a task made from a file
     is known again. data: source, fingerprint of the training rows, n.
     metrics: numbers with their counts (``n``), nested as the caller likes.
-    parent: None, or ``hash`` and ``relation`` ("warm-start", "projected", "imported"); "combined" has
-    ``parents``, a list of ``hash``, ``task`` and ``weight``.
+    parent: None, or ``hash`` and ``relation`` ("warm-start", "projected", "distilled", "imported");
+    "combined" has ``parents``, a list of ``hash``, ``task`` and ``weight``.
     files: SHA-256 of the files written beside the json. extra: keys this version does not know, kept.
     """
 

@@ -133,13 +133,10 @@ class CrossModelMap:
         """
         self.check_source(prompt)
         known = prompt.metadata
-        same_family = self.source.family == self.target.family
-        keeps_layout = same_family and serves(known.layout, self.target.family)
-        layout = known.layout if keeps_layout else layout_for(self.target.family).name
         metadata = PromptMetadata(
             backbone=self.target.to_dict(),
-            layout=layout,
-            template=known.template if same_family else None,
+            layout=carried_layout(known.layout, self.source.family, self.target.family),
+            template=known.template if self.source.family == self.target.family else None,
             label_words=known.label_words,
             classes=known.classes,
             task=known.task,
@@ -217,6 +214,13 @@ def find_maps(root: str | os.PathLike[str]) -> dict[Path, CrossModelMap | str]:
         except UserError as error:
             found[description.parent] = str(error)
     return found
+
+
+def carried_layout(layout: str | None, source_family: str, target_family: str) -> str:
+    """The layout of a prompt on another backbone: its own within a family, else the target family's first."""
+    if layout is not None and source_family == target_family and serves(layout, target_family):
+        return layout
+    return layout_for(target_family).name
 
 
 def method_named(name: str) -> Method:
