@@ -45,6 +45,8 @@ def reads_of_training(backbone, folder, steps: int) -> Counter[str]:
     # One look at the loss, at the end.
     args = arguments(folder, max_steps=steps, evaluations=1, learning_rate=0.01)
     trainer = PromptTrainer(encoder, torch.randn(4, backbone.hidden), args, rows)
+    # The first forward of a backbone looks which path is open to it; that one may wait.
+    backbone.label_logits(trainer.prompt, encoder.batch(rows.rows[:1]), encoder.label_ids)
     with Waits() as waits:
         trainer.train()
     return waits.counts

@@ -211,6 +211,12 @@ class Backbone(ABC):
             "model for generation tasks such as squad or samsum."
         )
 
+    @contextmanager
+    def unchanged(self, prompt: Tensor | None) -> Iterator[None]:
+        """Inside the block the caller does not change ``prompt``, so that what depends on it alone may be
+        computed once for all batches (without gradients). Outside, nothing is kept."""
+        yield
+
     @torch.no_grad()
     def read_features(self, prompt: Tensor | None, batch: Batch) -> Tensor:
         """``[B, H]`` float32: what enters the head at the (first) position that is read.

@@ -1,29 +1,55 @@
 """Causal language models: GPT-2, OPT, Llama, Qwen, SmolLM and their like.
 
 A causal prompt does not see the text, so its keys and values are the same for every row: they are computed
-once, at batch size 1, and shared over the batch. This is exact, in training too: the gradient flows through
-the cache.
+once and shared over the batch. This is exact, in training too: the gradient flows through them. Models whose
+attention can be exchanged run packed (``packed_causal.py``): texts without padding, and the last layer where
+it is read. The others get the prompt as a key/value cache.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows, target_cross_entropy
+from prompt_hub.backbones.packed_causal import Keys, NotPackable, PackedCausal
+from prompt_hub.backbones.packed_check import has_hooks, packed_model, why_not_now
+from prompt_hub.backbones.packing import Packing
 from prompt_hub.errors import UserError
 
 
 class CausalLM(Backbone):
     family = "causal_lm"
 
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._packed: PackedCausal | NotPackable | None = None
+        self._unchanged: _Unchanged | None = None
+
+    @property
+    def path(self) -> str:
+        """Which forward answers now: ``packed``, or ``shared cache`` with the reason in brackets."""
+        reason = self._why_not_packed()
+        return "packed" if reason is None else f"shared cache ({reason})"
+
+    @contextmanager
+    def unchanged(self, prompt: Tensor | None) -> Iterator[None]:
+        before = self._unchanged
+        self._unchanged = None if prompt is None else _Unchanged(prompt)
+        try:
+            yield
+        finally:
+            self._unchanged = before
+
     def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         return self._scores(prompt, batch, label_ids, self._logits)
 
     def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        return self._scores(prompt, batch, label_ids, self._reference_logits)
+        return self._scores(prompt, batch, label_ids, self.plain_logits)
 
     def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
         assert batch.labels is not None
@@ -48,7 +74,47 @@ class CausalLM(Backbone):
         return torch.stack(scores, 1)
 
     def _logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
-        """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, the prompt's cache computed once."""
+        """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, by the fastest way that is open."""
+        if self._why_not_packed() is None:
+            try:
+                return self._packed_logits(prompt, batch, rows)
+            except NotPackable:
+                # Not this batch, such as one that is longer than a layer's window.
+                pass
+        return self._cached_logits(prompt, batch, rows)
+
+    def _why_not_packed(self) -> str | None:
+        now = why_not_now(self.model)
+        if now is None and self._packed is None:
+            try:
+                self._packed = packed_model(self)
+            except NotPackable as reason:
+                self._packed = reason
+        return str(self._packed) if isinstance(self._packed, NotPackable) else now
+
+    def _packed_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        assert isinstance(self._packed, PackedCausal) and batch.read_positions is not None
+        packing = Packing.of(batch.attention_mask)
+        texts = self.embed(packing.pack(batch.input_ids)[None])[0]
+        keys = self._known_keys(prompt)
+        in_row = None if prompt is None or keys is not None else self.prompt_rows(prompt, 1)[0]
+        with self.narrowed(None, rows):
+            return self._packed.logits(texts, packing, batch.read_positions, in_row, keys)
+
+    def _known_keys(self, prompt: Tensor | None) -> Keys | None:
+        """The prompt's keys where the caller has said that it stays as it is."""
+        known = self._unchanged
+        if prompt is None or known is None or torch.is_grad_enabled() or has_hooks(self.model):
+            return None
+        if not known.holds(prompt):
+            return None
+        if known.keys is None:
+            assert isinstance(self._packed, PackedCausal)
+            known.keys = self._packed.keys(self.prompt_rows(prompt, 1)[0])
+        return known.keys
+
+    def _cached_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """As ``_logits``, the prompt's key/value cache computed once and expanded over the batch."""
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
         if prompt is not None:
             cache = self.prompt_cache(prompt, batch.size)
@@ -67,7 +133,8 @@ class CausalLM(Backbone):
             hidden = gather_rows(hidden, batch.read_positions)
         return hidden[:, 0]
 
-    def _reference_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+    def plain_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """``[B, M, C]`` (or ``[B, M, V]``) at the read positions by the ordinary forward."""
         embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
         assert batch.read_positions is not None
         logits = self.model(inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False).logits
@@ -80,7 +147,11 @@ class CausalLM(Backbone):
         output = base(inputs_embeds=self.prompt_rows(prompt, 1), use_cache=True, return_dict=True)
         cache = getattr(output, "past_key_values", None)
         layers = getattr(cache, "layers", None)
-        if cache is None or not layers or not all(isinstance(layer.keys, Tensor) for layer in layers):
+        if (
+            cache is None
+            or not layers
+            or not all(isinstance(getattr(layer, "keys", None), Tensor) for layer in layers)
+        ):
             raise UserError(
                 f"Backbone {self.describe()} keeps no key/value cache, which a shared prompt needs. "
                 "Use an attention-based causal model (GPT-2, Llama, Qwen, OPT, ...)."
@@ -116,6 +187,24 @@ class CausalLM(Backbone):
         )
         special = {eos, pad}
         return [[token for token in row if token not in special] for row in output.tolist()]
+
+
+class _Unchanged:
+    """A prompt that stays as it is for a while, and its keys once they are known."""
+
+    def __init__(self, prompt: Tensor) -> None:
+        self.prompt = prompt
+        self.version = _version(prompt)
+        self.keys: Keys | None = None
+
+    def holds(self, prompt: Tensor) -> bool:
+        """Whether this is the prompt, and nothing was written into it since."""
+        return prompt is self.prompt and _version(prompt) == self.version
+
+
+def _version(tensor: Tensor) -> int:
+    """Counts writes into a tensor's memory; tensors made in inference mode do not count them."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def append_pieces(batch: Batch, pieces: Tensor) -> Batch:

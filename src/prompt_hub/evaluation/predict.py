@@ -29,9 +29,10 @@ def label_scores(
     scores = np.zeros((len(encoded), len(encoder.label_ids)), np.float32)
     batches = batches_by_length(encoded.lengths, batch_size)
     found = []
-    for indices in track(batches, description, len(batches)):
-        batch = encoder.batch([encoded[index] for index in indices])
-        found.append(encoder.backbone.label_logits(prompt, batch, encoder.label_ids))
+    with encoder.backbone.unchanged(prompt):
+        for indices in track(batches, description, len(batches)):
+            batch = encoder.batch([encoded[index] for index in indices])
+            found.append(encoder.backbone.label_logits(prompt, batch, encoder.label_ids))
     if found:
         # Brought over in one piece: a GPU would stand still after every batch otherwise.
         scores[np.concatenate(batches)] = torch.cat(found).cpu().numpy()

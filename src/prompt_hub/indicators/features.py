@@ -117,10 +117,11 @@ def features_of(
 
     encoded = encode_split(encoder, rows)
     batches = batches_by_length(encoded.lengths, batch_size)
-    parts = [
-        encoder.backbone.read_features(prompt, encoder.batch([encoded[index] for index in indices])).cpu()
-        for indices in batches
-    ]
+    with encoder.backbone.unchanged(prompt):
+        parts = [
+            encoder.backbone.read_features(prompt, encoder.batch([encoded[index] for index in indices])).cpu()
+            for indices in batches
+        ]
     places = np.argsort(np.concatenate(batches))
     return np.concatenate(parts)[places], np.array(rows.labels(), dtype=int)
 

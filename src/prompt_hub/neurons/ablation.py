@@ -56,4 +56,6 @@ def _holder(where: Tensor, value: Tensor) -> Callable[..., tuple[Any, ...]]:
         mask, held = moved[kind]
         return (torch.where(mask, held, neurons), *inputs[1:])
 
+    # Rows may come in any order and number (backbones/packed_check.py).
+    hold.any_rows = True  # type: ignore[attr-defined]
     return hold

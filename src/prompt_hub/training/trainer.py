@@ -100,6 +100,11 @@ class PromptTrainer(Trainer):
         # An incomplete last batch would be filled up differently by one process and by two.
         return LengthBucketSampler(dataset.lengths, size, self.args.seed, drop_last=len(dataset) >= size)
 
+    def evaluation_loop(self, *arguments: Any, **options: Any) -> Any:
+        prompt = self.accelerator.unwrap_model(self.model).prompt
+        with self.encoder.backbone.unchanged(prompt):
+            return super().evaluation_loop(*arguments, **options)
+
     def _metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         logits: Any = prediction.predictions
         labels: Any = prediction.label_ids
