@@ -85,3 +85,49 @@ def test_eval_prints_the_controls_and_what_they_say(stored_map, trained, files, 
         says=("is no control",),
     )  # fmt: skip
     refuses("project", "eval", stored_map, trained("gpt2"), "--eval", files.train, says=("takes prompts of",))
+
+
+def test_a_trained_projector_is_applied_evaluated_and_shown(tiny_folder, trained, tmp_path):
+    folder = tmp_path / "projector"
+    sides = ("--source-backbone", tiny_folder("bert"), "--target-backbone", tiny_folder("gpt2"))
+    command = (
+        "project", "train", *sides,
+        "--tasks", "mini/film,mini/hotel", "--network", "low-rank", "--rank", "2", "--prompt-len", "4",
+        "--prompt-steps", "2", "--max-steps", "2", "--limit-train", "30", "--limit-eval", "20", "--device",
+        "cpu", "-o", folder,
+    )  # fmt: skip
+    outcome = succeeds(*command, "--json")
+    made = outcome.json
+    assert (
+        "low-rank projector, 4 x 32 to 4 x 32" in outcome.words and "in training with Adam" in outcome.words
+    )
+    assert made["training"]["steps"] == 2 and made["train_tasks"] == ["mini/film", "mini/hotel"]
+    assert {one["group"] for one in made["metrics"]["tasks"]} == {"trained", "same-type unseen"}
+    for verdict in made["metrics"]["verdicts"].values():
+        assert verdict in outcome.words
+    # The same command again finds everything done, another setting is refused.
+    assert succeeds(*command, "--json").json["hash"] == made["hash"]
+    refuses(*command, "--lr", "0.5", says=("learning_rate was 0.001", "asked is 0.5"))
+
+    source = folder / "prompts" / "source" / "mini--film"
+    projected = tmp_path / "projected"
+    parent = succeeds("project", "apply", folder, source, "-o", projected, "--json").json["parent"]
+    assert parent["map"] == made["hash"] and parent["map_train_tasks"] == made["train_tasks"]
+    scored = succeeds("project", "eval", folder, source, "--limit-eval", "20", "--json")
+    names = [line["name"] for line in scored.json["controls"]]
+    assert "constant-input projector" in names and "projector" in scored.json["verdict"]
+    assert succeeds("project", "ls", tmp_path, "--json").json["maps"][0]["method"] == "low-rank"
+    refuses("project", "apply", folder, trained("gpt2"), "-o", tmp_path / "x", says=("takes prompts of",))
+
+
+def test_project_train_refuses_what_cannot_be_trained(tiny_folder, tmp_path):
+    sides = ("--source-backbone", tiny_folder("bert"), "--target-backbone", tiny_folder("gpt2"))
+    out = ("-o", tmp_path / "out")
+    ask = ("project", "train", *sides, *out, "--tasks")
+    refuses(*ask, "mini/film", "--method", "magic", says=("Unknown method 'magic'", "distance"))
+    refuses(*ask, "mini/film", "--network", "deep", says=("Unknown network 'deep'", "per-token"))
+    refuses(*ask, "mini/film", "--unseen", "mini/film", says=("Named twice: mini/film",))
+    refuses(*ask, ",", says=("at least one task",))
+    refuses(*ask, "samsum", says=("asks for generated text",))
+    refuses(*ask, "mini/film", "--lr", "0", says=("--lr must be a number above 0",))
+    assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from prompt_hub.cli import options as o
 from prompt_hub.cli.controls_table import print_controls
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.cli.project_distil import distil
+from prompt_hub.cli.project_train import train
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from prompt_hub.transfer.cross_model.collapse import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Prompts of one backbone brought to another one.")
-
+app.command("train")(train)
 app.command("distil")(distil)
 
 SourceOption = Annotated[str, typer.Option("--source-backbone", help="The backbone that the prompts are of.")]

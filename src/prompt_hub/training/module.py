@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prompt_hub.backbones.base import Batch
 from prompt_hub.encoding.encoder import Encoder
 
 
@@ -26,20 +27,26 @@ class PromptModule(nn.Module):
     ) -> dict[str, Tensor]:
         encoder = self._encoder[0]
         batch = encoder.to_batch(input_ids, attention_mask, read_positions, labels)
-        if self.training and encoder.trains_on_tokens:
-            batch = encoder.training_batch(batch)
-            return {"loss": self._here(encoder.backbone.target_loss(self.prompt, batch, by_token=True))}
-        if encoder.task.kind == "generation":
-            return {"loss": self._here(encoder.backbone.target_loss(self.prompt, batch))}
-        logits = self._here(encoder.backbone.label_logits(self.prompt, batch, encoder.label_ids))
-        assert batch.labels is not None
-        labels = self._here(batch.labels)
-        if encoder.task.kind == "regression":
-            # The score is the probability of the second word; the loss is its cross-entropy.
-            targets = torch.stack([1 - labels, labels], 1)
-            return {"loss": F.cross_entropy(logits, targets), "logits": logits}
-        return {"loss": F.cross_entropy(logits, labels), "logits": logits}
+        return task_loss(encoder, self.prompt, batch, self.training)
 
-    def _here(self, answer: Tensor) -> Tensor:
-        """On the prompt's device, where the Trainer wants the loss; the backbone may stand on another."""
-        return answer.to(self.prompt.device)
+
+def task_loss(encoder: Encoder, prompt: Tensor, batch: Batch, training: bool) -> dict[str, Tensor]:
+    """``loss``, a scalar, of a labelled batch under ``prompt [P, H]``, and ``logits [B, C]`` where there are.
+
+    training: whether T5 under layout ``paper`` is trained (on tokens) or watched (on label words). Both are
+    on the prompt's device, where the Trainer wants the loss; the backbone may stand on another.
+    """
+    here = prompt.device
+    if training and encoder.trains_on_tokens:
+        batch = encoder.training_batch(batch)
+        return {"loss": encoder.backbone.target_loss(prompt, batch, by_token=True).to(here)}
+    if encoder.task.kind == "generation":
+        return {"loss": encoder.backbone.target_loss(prompt, batch).to(here)}
+    logits = encoder.backbone.label_logits(prompt, batch, encoder.label_ids).to(here)
+    assert batch.labels is not None
+    labels = batch.labels.to(here)
+    if encoder.task.kind == "regression":
+        # The score is the probability of the second word; the loss is its cross-entropy.
+        targets = torch.stack([1 - labels, labels], 1)
+        return {"loss": F.cross_entropy(logits, targets), "logits": logits}
+    return {"loss": F.cross_entropy(logits, labels), "logits": logits}

@@ -6,17 +6,17 @@ import copy
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 from transformers import TrainerCallback, get_scheduler
 
 from prompt_hub.backbones.base import Backbone
-from prompt_hub.encoding.encoder import EncodedSplit, Encoder, encode_split
+from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
 from prompt_hub.prompts.initialisers import initial_prompt, parse_init, prompt_in
@@ -28,7 +28,9 @@ from prompt_hub.tasks.task import Task
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import diagnose, relative_movement
 from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
-from prompt_hub.training.trainer import PromptTrainer, last_complete_checkpoint
+from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, last_complete_checkpoint
+
+T = TypeVar("T", bound=FrozenBackboneTrainer)
 
 RECORD_NAME = "train.json"
 CHECKPOINTS = "checkpoints"
@@ -104,7 +106,7 @@ def train_prompt(
     if resume:
         earlier = Record.load(record_path)
         if earlier is not None:
-            _check_same(earlier.settings, settings, folder)
+            check_same_settings(earlier.settings, settings, folder)
             if earlier.status == "done":
                 return _finished(folder, earlier, encoder, args, validation, floors)
         checkpoint = last_complete_checkpoint(checkpoints)
@@ -116,7 +118,9 @@ def train_prompt(
     args.output_dir = str(checkpoints)
     # The curve's first point belongs to the start, not to where an interrupted run goes on.
     args.eval_on_start = args.eval_on_start and checkpoint is None and held_out_rows is not None
-    trainer = _trainer(encoder, initial, args, rows, held_out_rows, callbacks)
+    trainer = checked_trainer(
+        args, lambda: PromptTrainer(encoder, initial, args, rows, held_out_rows, callbacks)
+    )
     record = Record("train", settings)
     if main:
         if checkpoint is None:
@@ -201,6 +205,14 @@ def run_settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) 
         "prompt_len": args.prompt_len,
         "init": args.init,
         "init_prompt": SoftPrompt.from_pretrained(place).hash if place else None,
+        **schedule_settings(args),
+        "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
+    }
+
+
+def schedule_settings(args: PromptTrainingArguments) -> dict[str, Any]:
+    """How long and how fast, whatever is trained."""
+    return {
         "learning_rate": args.learning_rate,
         "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
         "warmup_steps": args.warmup_steps,
@@ -216,11 +228,11 @@ def run_settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) 
         "eval_every": args.save_steps if args.save_steps != type(args).save_steps else None,
         "eval_on_start": args.eval_on_start,
         "patience": args.early_stopping_patience,
-        "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
     }
 
 
-def _check_same(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+def check_same_settings(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+    """Raises ``OtherSettings``, which names what differs. asked: as it would be stored."""
     asked = json.loads(json.dumps(asked, default=str))
     changed = [name for name in asked if name in stored and stored[name] != asked[name]]
     if "init" in changed and _same_start(stored, asked):
@@ -270,15 +282,10 @@ def _finished(
     )
 
 
-def _trainer(
-    encoder: Encoder,
-    initial: Tensor,
-    args: PromptTrainingArguments,
-    rows: EncodedSplit,
-    held_out: EncodedSplit | None,
-    callbacks: Sequence[TrainerCallback],
-) -> PromptTrainer:
-    """The Trainer; what it objects to (a tracker or schedule that does not work) becomes a ``UserError``."""
+def checked_trainer(args: PromptTrainingArguments, make: Callable[[], T]) -> T:
+    """What ``make`` gives; what a Trainer objects to (a tracker or schedule that does not work) becomes a
+    ``UserError``.
+    """
     given = args.lr_scheduler_kwargs
     schedule = str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type))
     failures = (ImportError, ValueError, RuntimeError, TypeError)
@@ -296,7 +303,7 @@ def _trainer(
             "constant, or give lr_scheduler_kwargs in Python."
         ) from None
     try:
-        return PromptTrainer(encoder, initial, args, rows, held_out, callbacks)
+        return make()
     except UserError:
         raise
     except failures as error:

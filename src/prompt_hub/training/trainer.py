@@ -1,4 +1,4 @@
-"""``PromptTrainer``: transformers' Trainer for one prompt on one task."""
+"""transformers' Trainer for what stands in front of a frozen backbone, and for one prompt on one task."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import copy
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import Sampler
 from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, TrainerCallback, TrainerState
@@ -30,7 +30,74 @@ from prompt_hub.training.optimizers import ADAMW_HF, AdamWHF
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
 
-class PromptTrainer(Trainer):
+class FrozenBackboneTrainer(Trainer):
+    """Trains a module that reaches its frozen backbone by itself, as ``PromptModule`` does.
+
+    name: on the progress bar. held_out: rows that choose the checkpoint; empty or None: the last step is
+    kept.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        args: PromptTrainingArguments,
+        name: str,
+        train: Any,
+        held_out: Any = None,
+        *,
+        collate: Callable[[Any], dict[str, Tensor]],
+        metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        callbacks: Sequence[TrainerCallback] = (),
+    ) -> None:
+        args = settled(args, len(train), bool(held_out))
+        # One process drives one device; several devices are several processes (torchrun, accelerate).
+        args._n_gpu = min(args.n_gpu, 1)
+        super().__init__(
+            model=module,
+            args=args,
+            train_dataset=train,
+            eval_dataset=held_out or None,
+            data_collator=collate,  # type: ignore[arg-type]
+            compute_metrics=metrics,
+            callbacks=list(callbacks),
+            optimizer_cls_and_kwargs=_own_optimizer(args),
+        )
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        self._progress = _StderrProgress(name)
+        self.add_callback(self._progress)
+        if args.early_stopping_patience is not None and held_out:
+            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
+
+    def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
+        if resume_from_checkpoint and has_ended(Path(resume_from_checkpoint)):
+            return self._take(Path(resume_from_checkpoint))
+        try:
+            return super().train(resume_from_checkpoint, *arguments, **options)
+        finally:
+            self._progress.close()
+
+    def _take(self, checkpoint: Path) -> None:
+        """State and weights of a run that was over when ``checkpoint`` was written.
+
+        The Trainer's own loop would train one step more: it looks for the end only after a step.
+        """
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        chosen = checkpoint
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            chosen = checkpoint.parent / Path(self.state.best_model_checkpoint).name
+        tensors = load_file(chosen / "model.safetensors")
+        self.accelerator.unwrap_model(self.model).load_state_dict(tensors)
+
+    @property
+    def global_batch(self) -> int:
+        """Rows that all processes take in a step. They take neighbouring batches: where so many like rows
+        stand together, n processes with batch b see what one process with batch n * b sees.
+        """
+        return self.args.train_batch_size * max(1, self.args.world_size)
+
+
+class PromptTrainer(FrozenBackboneTrainer):
     """Trains ``PromptModule``; batches hold texts of like length, metrics are the task's own.
 
     held_out: rows that choose the checkpoint; empty or None: the last step is kept.
@@ -46,45 +113,16 @@ class PromptTrainer(Trainer):
         callbacks: Sequence[TrainerCallback] = (),
     ) -> None:
         self.encoder = encoder
-        args = settled(args, len(train), bool(held_out))
-        # One process drives one device; several devices are several processes (torchrun, accelerate).
-        args._n_gpu = min(args.n_gpu, 1)
         super().__init__(
-            model=PromptModule(encoder, initial),
-            args=args,
-            train_dataset=train,  # type: ignore[arg-type]
-            eval_dataset=by_length(held_out) if held_out else None,  # type: ignore[arg-type]
-            data_collator=encoder.collate,
-            compute_metrics=None if encoder.task.kind == "generation" else self._metrics,
-            callbacks=list(callbacks),
-            optimizer_cls_and_kwargs=_own_optimizer(args),
+            PromptModule(encoder, initial),
+            args,
+            encoder.task.name,
+            train,
+            by_length(held_out) if held_out else None,
+            collate=encoder.collate,
+            metrics=None if encoder.task.kind == "generation" else self._metrics,
+            callbacks=callbacks,
         )
-        self.remove_callback(ProgressCallback)
-        self.remove_callback(PrinterCallback)
-        self._progress = _StderrProgress(encoder.task.name)
-        self.add_callback(self._progress)
-        if args.early_stopping_patience is not None and held_out:
-            self.add_callback(EarlyStoppingCallback(args.early_stopping_patience))
-
-    def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **options: Any) -> Any:
-        if resume_from_checkpoint and has_ended(Path(resume_from_checkpoint)):
-            return self._take(Path(resume_from_checkpoint))
-        try:
-            return super().train(resume_from_checkpoint, *arguments, **options)
-        finally:
-            self._progress.close()
-
-    def _take(self, checkpoint: Path) -> None:
-        """State and prompt of a run that was over when ``checkpoint`` was written.
-
-        The Trainer's own loop would train one step more: it looks for the end only after a step.
-        """
-        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        chosen = checkpoint
-        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
-            chosen = checkpoint.parent / Path(self.state.best_model_checkpoint).name
-        tensors = load_file(chosen / "model.safetensors")
-        self.accelerator.unwrap_model(self.model).load_state_dict(tensors)
 
     @property
     def prompt(self) -> Tensor:
@@ -94,9 +132,7 @@ class PromptTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset
-        # Processes take neighbouring batches; buckets of all their rows make n processes with batch b see
-        # what one process with batch n * b sees.
-        size = self.args.train_batch_size * max(1, self.args.world_size)
+        size = self.global_batch
         # An incomplete last batch would be filled up differently by one process and by two.
         return LengthBucketSampler(dataset.lengths, size, self.args.seed, drop_last=len(dataset) >= size)
 

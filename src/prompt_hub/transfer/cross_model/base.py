@@ -1,7 +1,8 @@
 """A map from the prompts of one backbone to those of another, and its folder.
 
 ``map.safetensors`` holds the numbers; ``map.json``, written last, says between which backbones, by which
-method, and what was measured, with the SHA-256 of the numbers.
+method, and what was measured, with the SHA-256 of the numbers. A map is fitted to tokens, or a trained
+projector.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import torch as safetensors_torch
 from torch import Tensor
@@ -27,11 +28,21 @@ from prompt_hub.prompts.metadata import MAX_TENSOR_BYTES, PromptMetadata, read_b
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.prompts.tensor_files import parse_safetensors
 from prompt_hub.runs.records import now, package_versions
+from prompt_hub.transfer.cross_model.map_files import (
+    CONSTANT,
+    SCHEMA_VERSION,
+    check_description,
+    check_tensors,
+    check_weights,
+)
 from prompt_hub.transfer.cross_model.maps import METHODS, Method
+from prompt_hub.transfer.cross_model.network import Network
 
-SCHEMA_VERSION = 1
 MAP_NAME = "map.json"
 TENSORS_NAME = "map.safetensors"
+
+_TRAIN_ROWS = "train_rows"
+_NUMBERS = ("tensors", _TRAIN_ROWS)
 
 SCALES = ("relative", "tokens", "none")
 
@@ -40,12 +51,15 @@ SCALES = ("relative", "tokens", "none")
 class CrossModelMap:
     """source, target: whose prompts it takes and gives. tensors: the method's, kept as float32.
 
-    scale: ``relative`` makes the mean squared row norm of the result, measured in that of the target's
-    tokens, what the prompt's is in that of the source's; ``tokens`` gives every row the norm of the target's
-    tokens; ``none`` leaves the method's own. source_norm, target_norm: root mean squares of the row norms of
-    the shared tokens. tokens: how many are shared (``shared``) and were ``used``. train_tasks: tasks whose
-    data the map has seen (training-free: none). metrics, controls: with their n. warnings: what a user of
-    the map has to know.
+    method: a name in ``maps.METHODS``, or the kind of the ``network``, where the map is a trained projector,
+    which takes and gives prompts of one length. scale: ``relative`` makes the mean squared row norm of the
+    result, measured in that of the target's tokens, what the prompt's is in that of the source's; ``tokens``
+    gives every row the norm of the target's tokens; ``none`` leaves the method's own. source_norm,
+    target_norm: root mean squares of the row norms of the shared tokens (a projector: of ordinary tokens; its
+    scale is ``none``, and part of the network). tokens: how many are shared (``shared``) and were ``used``.
+    train_tasks: tasks whose data the map has seen (training-free: none). train_rows: ``[n]`` int64 hashes of
+    those rows. training: how it was trained. metrics, controls: with their n. warnings: what a user of the
+    map has to know.
     """
 
     source: BackboneIdentity
@@ -57,6 +71,9 @@ class CrossModelMap:
     scale: str = "relative"
     tokens: dict[str, int] = field(default_factory=dict)
     train_tasks: list[str] = field(default_factory=list)
+    train_rows: Tensor | None = None
+    network: Network | None = None
+    training: dict[str, Any] | None = None
     seed: int | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
     controls: dict[str, Any] = field(default_factory=dict)
@@ -66,13 +83,24 @@ class CrossModelMap:
 
     def __post_init__(self) -> None:
         check_scale(self.scale)
-        method = method_named(self.method)
-        self.tensors = _check_tensors(self.tensors, method, self.source.hidden, self.target.hidden)
+        if self.network is None:
+            method = method_named(self.method)
+            self.tensors = check_tensors(self.tensors, method, self.source.hidden, self.target.hidden)
+            return
+        widths = self.network.source[1], self.network.target[1]
+        if self.method != self.network.kind or widths != (self.source.hidden, self.target.hidden):
+            raise UserError(
+                f"A {self.method} map between widths {self.source.hidden} and {self.target.hidden} cannot "
+                f"hold a {self.network.kind} projector between widths {widths[0]} and {widths[1]}."
+            )
+        self.tensors = check_weights(self.tensors, self.network)
 
     @property
     def hash(self) -> str:
         """Sixteen hex digits of SHA-256 over everything that decides what comes out."""
-        numbers = [self.source_norm, self.target_norm]
+        numbers: list[Any] = [self.source_norm, self.target_norm]
+        if self.network is not None:
+            numbers.append(self.network)
         digest = hashlib.sha256(repr((self.method, self.scale, numbers)).encode())
         for name, tensor in sorted(self.tensors.items()):
             digest.update(f"{name}{tuple(tensor.shape)}".encode())
@@ -85,7 +113,8 @@ class CrossModelMap:
         return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
 
     def describe(self) -> str:
-        return f"{self.method} map from {_name(self.source)} to {_name(self.target)}"
+        kind = "map" if self.network is None else "projector"
+        return f"{self.method} {kind} from {_name(self.source)} to {_name(self.target)}"
 
     # -- use -------------------------------------------------------------------------------------
 
@@ -97,6 +126,11 @@ class CrossModelMap:
                 f"The map takes prompts of {_name(self.source)}; this is a {prompt.metadata.describe()}. "
                 f"They do not fit: {'; '.join(problems)}. Use a prompt of {self.source.name!r}, or a map "
                 "whose source is the prompt's backbone."
+            )
+        if self.network is not None and prompt.prompt_len != self.network.source[0]:
+            raise UserError(
+                f"The projector takes prompts of {self.network.source[0]} rows; this one has "
+                f"{prompt.prompt_len}. Use a prompt of that length, or a map that takes any (project fit)."
             )
         return warnings
 
@@ -114,7 +148,10 @@ class CrossModelMap:
             )
 
     def transform(self, rows: Tensor) -> Tensor:
-        """``[P, H_s]`` to ``[P, H_t]`` float32, calibrated as ``scale`` says."""
+        """``[P, H_s]`` to ``[P, H_t]`` float32, calibrated as ``scale`` says; a projector may change P."""
+        if self.network is not None:
+            weights = {name: tensor for name, tensor in self.tensors.items() if name != CONSTANT}
+            return self.network.apply(weights, rows.to("cpu", torch.float32))
         given = rows.to("cpu", torch.float64)
         numbers = {name: tensor.double() for name, tensor in self.tensors.items()}
         image = METHODS[self.method].apply(numbers, given)
@@ -126,16 +163,19 @@ class CrossModelMap:
         return image.float()
 
     def apply(self, prompt: SoftPrompt) -> SoftPrompt:
-        """The prompt in the target's space. It remembers its parent, the map, and the rows it was trained on.
+        """The prompt in the target's space. It remembers parent and map, and the rows both were trained on.
 
         Task, label words and, where the families are the same, layout and template are the prompt's;
         otherwise the layout is the target family's first. Raises ``UserError`` for another backbone's prompt.
         """
         self.check_source(prompt)
         known = prompt.metadata
+        layout = carried_layout(known.layout, self.source.family, self.target.family)
+        if self.training is not None:
+            layout = self.training["layout"]
         metadata = PromptMetadata(
             backbone=self.target.to_dict(),
-            layout=carried_layout(known.layout, self.source.family, self.target.family),
+            layout=layout,
             template=known.template if self.source.family == self.target.family else None,
             label_words=known.label_words,
             classes=known.classes,
@@ -153,13 +193,29 @@ class CrossModelMap:
                 "map_train_tasks": list(self.train_tasks),
             },
         )
-        return SoftPrompt(self.transform(prompt.embeddings), metadata, prompt.train_rows)
+        seen = prompt.train_rows
+        if seen is not None and self.train_rows is not None:
+            seen = torch.cat([seen, self.train_rows]).unique()
+        return SoftPrompt(self.transform(prompt.embeddings), metadata, seen)
+
+    @property
+    def constant(self) -> Tensor | None:
+        """``[P, H_t]``: what the same training gives for one fixed source; None without a training."""
+        return self.tensors.get(CONSTANT)
+
+    def has_seen(self, hashes: np.ndarray) -> np.ndarray:
+        """``[n]`` bool: which rows, by their ``row_hashes``, the map was trained on."""
+        if self.train_rows is None:
+            return np.zeros(len(hashes), bool)
+        return np.isin(hashes, self.train_rows.numpy())
 
     # -- disk ------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """All but the numbers."""
-        known = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "tensors"}
+        known = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in _NUMBERS}
+        if self.network is not None:
+            known["network"] = self.network.to_dict()
         sides = {"source": asdict(self.source), "target": asdict(self.target)}
         return {"schema_version": SCHEMA_VERSION, "hash": self.hash, **known, **sides}
 
@@ -171,9 +227,10 @@ class CrossModelMap:
         if self.bytes >= MAX_TENSOR_BYTES:
             raise UserError(
                 f"The map takes {self.bytes:,} bytes; at most {MAX_TENSOR_BYTES:,} are read back. Fit it to "
-                "fewer tokens (--max-tokens)."
+                "fewer tokens (--max-tokens), or train a smaller projector (--network low-rank)."
             )
-        numbers = safetensors_torch.save(self.tensors)
+        rows = {} if self.train_rows is None else {_TRAIN_ROWS: self.train_rows}
+        numbers = safetensors_torch.save({**self.tensors, **rows})
         values = {**self.to_dict(), "files": {TENSORS_NAME: hashlib.sha256(numbers).hexdigest()}}
         text = json.dumps(values, indent=2, allow_nan=False) + "\n"
         write_folder(path, {TENSORS_NAME: numbers, MAP_NAME: text.encode()})
@@ -185,18 +242,23 @@ class CrossModelMap:
         path = Path(folder)
         if not (path / MAP_NAME).exists():
             raise UserError(
-                f"There is no map at {str(path)!r} (no {MAP_NAME}). Make one: prompt-hub project fit --help"
+                f"There is no map at {str(path)!r} (no {MAP_NAME}). Make one: prompt-hub project fit "
+                "--help, or prompt-hub project train --help"
             )
         with locked(path, shared=True):
             values = read_json(path / MAP_NAME)
             numbers = read_bounded(path / TENSORS_NAME, MAX_TENSOR_BYTES)
-        known = _check_description(values, str(path / MAP_NAME))
+        known = check_description(values, str(path / MAP_NAME))
         if hashlib.sha256(numbers).hexdigest() != values["files"].get(TENSORS_NAME):
             raise UserError(
                 f"{path}: {TENSORS_NAME} is not the file that {MAP_NAME} was written for. A save was cut off "
                 "or a file was replaced. Make the map again."
             )
-        found = cls(**known, tensors=parse_safetensors(numbers, str(path / TENSORS_NAME)))
+        tensors = parse_safetensors(numbers, str(path / TENSORS_NAME))
+        rows = tensors.pop(_TRAIN_ROWS, None)
+        if rows is not None and (rows.dtype != torch.int64 or rows.ndim != 1):
+            raise UserError(f"{path / TENSORS_NAME}: {_TRAIN_ROWS} must be an int64 tensor [n].")
+        found = cls(**known, tensors=tensors, train_rows=rows)
         if found.hash != values["hash"]:
             raise UserError(f"{path}: {MAP_NAME} describes map {values['hash']}, but {found.hash} is there.")
         return found
@@ -241,61 +303,3 @@ def root_mean_square(rows: Tensor) -> float:
 
 def _name(identity: BackboneIdentity) -> str:
     return f"{identity.name!r} ({identity.family}, width {identity.hidden})"
-
-
-def _check_tensors(
-    tensors: dict[str, Tensor], method: Method, source_width: int, target_width: int
-) -> dict[str, Tensor]:
-    wanted = method.shapes(source_width, target_width)
-    if set(tensors) != set(wanted):
-        raise UserError(
-            f"A {method.name} map holds {', '.join(wanted)}, not {', '.join(sorted(tensors)) or 'nothing'}."
-        )
-    counts = set()
-    for name, (rows, width) in wanted.items():
-        shape = tuple(tensors[name].shape)
-        if len(shape) != 2 or shape[1] != width or shape[0] != (shape[0] if rows is None else rows):
-            raise UserError(
-                f"{name} of a {method.name} map must be {[rows or 'n', width]}, not {list(shape)}."
-            )
-        if not tensors[name].is_floating_point() or not bool(torch.isfinite(tensors[name]).all()):
-            raise UserError(f"{name} of a {method.name} map must hold finite numbers.")
-        counts.add(shape[0])
-    if not method.linear and len(counts) != 1:
-        raise UserError(
-            f"A {method.name} map must hold as many source tokens as target tokens, not {counts}."
-        )
-    return {name: tensors[name].detach().to("cpu", torch.float32).contiguous().clone() for name in wanted}
-
-
-def _check_description(values: Any, source: str) -> dict[str, Any]:
-    """The fields of ``map.json`` after a check of their types."""
-    wanted: dict[str, type | tuple[type, ...]] = {
-        "schema_version": int, "hash": str, "files": dict, "source": dict, "target": dict, "method": str,
-        "source_norm": float, "target_norm": float, "scale": str, "tokens": dict, "train_tasks": list,
-        "seed": (int, type(None)), "metrics": dict, "controls": dict, "warnings": list, "versions": dict,
-        "created": str,
-    }  # fmt: skip
-    if not isinstance(values, dict):
-        raise UserError(f"{source} must hold a JSON object, not {type(values).__name__}.")
-    if isinstance(values.get("schema_version"), int) and values["schema_version"] > SCHEMA_VERSION:
-        raise UserError(
-            f"{source} has schema version {values['schema_version']}, this version of prompt_hub reads up to "
-            f"{SCHEMA_VERSION}. Upgrade prompt_hub to read it."
-        )
-    for name, kind in wanted.items():
-        if not isinstance(values.get(name), kind):
-            raise UserError(f"{source}: {name} is missing or of another type. Make the map again.")
-    known = {name: values[name] for name in wanted if name not in ("schema_version", "hash", "files")}
-    return {**known, **{side: _identity(values[side], f"{source}: {side}") for side in ("source", "target")}}
-
-
-def _identity(values: dict[str, Any], source: str) -> BackboneIdentity:
-    names: Sequence[str] = [item.name for item in fields(BackboneIdentity)]
-    if set(values) != set(names):
-        raise UserError(f"{source} must hold {', '.join(names)}. Make the map again.")
-    for name in names:
-        kind: Any = {"hidden": int, "revision": (str, type(None))}.get(name, str)
-        if not isinstance(values[name], kind):
-            raise UserError(f"{source}: {name} is of another type than it was written with.")
-    return BackboneIdentity(**values)

@@ -16,18 +16,24 @@ from prompt_hub.errors import UserError
 from prompt_hub.evaluation.stored import fitting_encoder
 from prompt_hub.prompts.initialisers import random_like
 from prompt_hub.prompts.soft_prompt import SoftPrompt
-from prompt_hub.tasks.splits import Split
+from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 from prompt_hub.transfer.cross_model.base import CrossModelMap
 from prompt_hub.transfer.cross_model.beside import ScoreBesideControls, Tried, fair_to_all, score_beside
 
 PROJECTED = "projected"
 START = "untrained start, projected"
+CONSTANT_INPUT = "constant-input projector"
 
 
 @dataclass(frozen=True)
 class ProjectedScore(ScoreBesideControls):
-    """Of the image of a prompt; lines with ``same_map`` are images of other sources under the same map."""
+    """Of the image of a prompt; lines with ``same_map`` are images of other sources under the same map.
+
+    kind: what the map is called, ``map`` or ``projector``.
+    """
+
+    kind: str = "map"
 
     @property
     def judged(self) -> str:
@@ -38,8 +44,8 @@ class ProjectedScore(ScoreBesideControls):
             best = max(self.rivals, key=lambda line: line.score)
             low, high = best.gain_ci95
             return (
-                f"On this task the map ignores its input, as far as these rows show: {best.name} does as "
-                f"well (difference {best.gain:+.3f}, 95% interval {low:+.3f} to {high:+.3f})."
+                f"On this task the {self.kind} ignores its input, as far as these rows show: {best.name} "
+                f"does as well (difference {best.gain:+.3f}, 95% interval {low:+.3f} to {high:+.3f})."
             )
         matters = (
             "The source matters: its image is above that of every other source by more than the interval."
@@ -65,10 +71,12 @@ def evaluate_projected(
 
     Images under the same map: of each of ``others``, prompts of the source backbone for other tasks, of
     Gaussian rows with the norms of the prompt's (``gaussian source``), and of the prompt with its columns in
-    another order (``shuffled source``). Besides: a random prompt with the norms of the image, the image of
+    another order (``shuffled source``). With a trained map, what the same training gives for one fixed source
+    (``constant-input projector``). Besides: a random prompt with the norms of the image, the image of
     what the prompt's training began with (``untrained start``, where it is stored), no prompt, and ``own``, a
-    prompt trained on the target backbone. Raises ``UserError`` for prompts and backbones that are
-    not the map's, and for a target prompt with another layout.
+    prompt trained on the target backbone. Rows that one of the prompts or the map was trained on are left
+    out, except on its own task. Raises ``UserError`` for prompts and backbones that are not the map's, and
+    for a target prompt with another layout.
     """
     found.check_target(backbone.identity)
     image = found.apply(prompt)
@@ -77,6 +85,8 @@ def evaluate_projected(
     if own is not None:
         own.check_fits(backbone.identity, encoder.layout.name)
     rows = fair_to_all([image, *images.values(), *([own] if own is not None else [])], task, split)
+    if task.name not in found.train_tasks:
+        rows = rows[~found.has_seen(row_hashes(split.examples))[rows]]
     generator = torch.Generator().manual_seed(seed)
     noise = random_like(prompt.embeddings, generator)
     order = torch.randperm(prompt.hidden, generator=generator)
@@ -85,6 +95,7 @@ def evaluate_projected(
         **{name: (other.embeddings, True) for name, other in images.items()},
         "gaussian source, projected": (found.transform(noise), True),
         "shuffled source, projected": (found.transform(prompt.embeddings[:, order]), True),
+        **({CONSTANT_INPUT: (found.constant, True)} if found.constant is not None else {}),
         "random prompt": (random_like(image.embeddings, generator), False),
         **({START: (found.transform(prompt.initial), False)} if prompt.initial is not None else {}),
         "no prompt": (None, False),
@@ -95,7 +106,8 @@ def evaluate_projected(
     evaluation, lines, majority = score_beside(
         PROJECTED, tried, task, split, rows, batch_size=batch_size, seed=seed
     )
-    return ProjectedScore(evaluation, lines, majority, len(split.examples) - len(rows), warnings)
+    kind = "map" if found.network is None else "projector"
+    return ProjectedScore(evaluation, lines, majority, len(split.examples) - len(rows), warnings, kind)
 
 
 def other_sources(places: list[str], prompt: SoftPrompt) -> dict[str, SoftPrompt]:
