@@ -36,6 +36,26 @@ def test_train_without_json_leaves_stdout_empty(tiny_folder, files, own_columns,
     assert "No validation rows were given" in outcome.stderr
 
 
+@pytest.mark.parametrize("way", [["--together"], []], ids=["together", "one by one"])
+def test_train_with_several_seeds_stores_a_prompt_each(tiny_folder, files, own_columns, short, tmp_path, way):
+    outcome = succeeds(
+        "train", "--backbone", tiny_folder("gpt2"), "--train", files.train, "--eval", files.eval,
+        *own_columns, *short, "--seeds", "1,2", *way, "--output", tmp_path / "out", "--json",
+    )  # fmt: skip
+    result = outcome.json
+    scores = [run["metrics"]["accuracy"] for run in result["runs"]]
+    assert result["score"]["values"] == scores and result["score"]["mean"] == sum(scores) / 2
+    for seed, run in zip((1, 2), result["runs"], strict=True):
+        assert run["prompt"] == str(tmp_path / "out" / f"seed-{seed}")
+        again = succeeds("eval", run["prompt"], "--eval", files.eval, "--json").json
+        assert again["metrics"] == run["metrics"]
+        assert f"{run['metrics']['accuracy']:.3f}" in outcome.stderr
+    line = ("train", "--backbone", tiny_folder("gpt2"), "--train", files.train, *own_columns, *short)
+    refuses(*line, "--seeds", "3,2", "--output", tmp_path / "out", says=("seed-2 already holds",))
+    refuses(*line, "--together", says=("name them with --seeds 1,2,3",))
+    refuses(*line, "--seeds", "4,4", says=("names one twice",))
+
+
 def test_what_train_reports_is_what_eval_finds_again(trained, files):
     stored = json.loads((trained("bert") / "prompt_hub.json").read_text())["metrics"]["validation"]
     found = succeeds("eval", trained("bert"), "--eval", files.eval, "--json").json

@@ -87,6 +87,22 @@ def test_the_runs_of_a_seed_differ_in_their_start_alone(finished):
         assert len(set(inits)) == 4 and all(one == found[0] for one in found)
 
 
+def test_runs_through_one_pass_are_the_same_runs(finished, tiny, prompts, tmp_path):
+    folder, result = finished
+    together = compare(tiny, tmp_path, prompts, together=True)
+    for run, other in zip(together["runs"], result["runs"], strict=True):
+        assert (run["start"], run["seed"], run["steps"]) == (other["start"], other["seed"], other["steps"])
+        where = Path("runs") / run["start"] / f"seed-{run['seed']}"
+        found, expected = (SoftPrompt.from_pretrained(place / where) for place in (tmp_path, folder))
+        moved = (expected.embeddings - expected.initial).norm()
+        assert (found.embeddings - expected.embeddings).norm() <= 1e-5 * moved
+        assert set(run["floors"]) == set(other["floors"])
+    again = compare(tiny, tmp_path, prompts, seeds=(1, 2, 3), together=True)
+    assert [run["prompt_hash"] for run in again["runs"] if run["seed"] < 3] == [
+        run["prompt_hash"] for run in together["runs"]
+    ]
+
+
 def test_curves_begin_before_training_and_come_from_held_out_training_rows(finished, prompts, tiny):
     _, result = finished
     for run in result["runs"]:

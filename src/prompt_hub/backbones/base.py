@@ -1,7 +1,7 @@
 """What a backbone is: a frozen language model that answers with label logits under a soft prompt.
 
 Shape letters: ``P`` prompt length, ``H`` hidden width, ``B`` batch, ``S`` sequence, ``C`` classes,
-``M`` read positions a row, ``T`` target tokens, ``V`` vocabulary.
+``M`` read positions a row, ``T`` target tokens, ``V`` vocabulary, ``K`` prompts of one batch.
 """
 
 from __future__ import annotations
@@ -92,6 +92,21 @@ class Batch:
         )
 
 
+@dataclass(frozen=True)
+class MixedPrompts:
+    """Several prompts of one length in one batch, each row under one of them.
+
+    prompts: ``[K, P, H]`` float32. owner: ``[B]`` long, which of the K stands in front of each row.
+    """
+
+    prompts: Tensor
+    owner: Tensor
+
+
+Prompt = Tensor | MixedPrompts
+"""What stands in front of a batch: one prompt ``[P, H]`` for all rows, or several."""
+
+
 class Backbone(ABC):
     """A frozen model with its tokenizer. Always in ``eval()`` mode, never with trainable weights."""
 
@@ -180,30 +195,35 @@ class Backbone(ABC):
     # -- the contract ----------------------------------------------------------------------------
 
     @abstractmethod
-    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         """Scores of the label words, ``[B, C]`` float32, computing no more of the head than that.
 
-        prompt: ``[P, H]`` or None (the no-prompt floor). Words of one piece get their logit; if any
-        word has several pieces, every word gets its log-probability as a sequence.
+        prompt: ``[P, H]``, ``MixedPrompts``, or None (the no-prompt floor). Words of one piece get their
+        logit; if any word has several pieces, every word gets its log-probability as a sequence.
         """
 
     @abstractmethod
-    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         """The same numbers by the plain forward: the prompt in every row, the whole head."""
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
+    def target_loss(self, prompt: Prompt | None, batch: Batch, by_token: bool = False) -> Tensor:
         """Mean over examples of the mean negative log-likelihood of a target token, a scalar.
 
         batch.labels: ``[B, T]``. Averaging by example makes the loss of a batch the mean of the losses of
         its halves, whatever the target lengths. by_token: the mean over all target tokens of the batch.
         """
+        assert batch.labels is not None
+        return target_cross_entropy(self.target_logits(prompt, batch), batch.labels, by_token)
+
+    def target_logits(self, prompt: Prompt | None, batch: Batch) -> Tensor:
+        """``[B, T, V]``: what is expected where each target token (``batch.labels``) stands."""
         raise UserError(
             f"Backbone {self.describe()} cannot generate text. Use a causal or a sequence-to-sequence "
             "model for generation tasks such as squad or samsum."
         )
 
     def generate(
-        self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, **options: Any
+        self, prompt: Prompt | None, batch: Batch, max_new_tokens: int, **options: Any
     ) -> list[list[int]]:
         """Greedy continuation of each row (special tokens kept out), at most ``max_new_tokens`` each."""
         raise UserError(
@@ -218,7 +238,7 @@ class Backbone(ABC):
         yield
 
     @torch.no_grad()
-    def read_features(self, prompt: Tensor | None, batch: Batch) -> Tensor:
+    def read_features(self, prompt: Prompt | None, batch: Batch) -> Tensor:
         """``[B, H]`` float32: what enters the head at the (first) position that is read.
 
         Label logits of words of one piece are a linear map of it.
@@ -241,8 +261,10 @@ class Backbone(ABC):
     def embed(self, input_ids: Tensor) -> Tensor:
         return self.embedding_module(input_ids)
 
-    def prompt_rows(self, prompt: Tensor, batch_size: int) -> Tensor:
-        """``[P, H]`` float32 to ``[B, P, H]`` in the backbone's dtype, without copying memory."""
+    def prompt_rows(self, prompt: Prompt, batch_size: int) -> Tensor:
+        """``[B, P, H]`` in the backbone's dtype; one prompt ``[P, H]`` is not copied in memory."""
+        if isinstance(prompt, MixedPrompts):
+            return self.many_prompt_rows(prompt).index_select(0, prompt.owner)
         if prompt.ndim != 2 or prompt.shape[1] != self.hidden:
             raise UserError(
                 f"The prompt has shape {tuple(prompt.shape)}, but backbone {self.name} needs "
@@ -250,7 +272,16 @@ class Backbone(ABC):
             )
         return prompt.to(self.device, self.dtype).unsqueeze(0).expand(batch_size, -1, -1)
 
-    def with_prompt(self, prompt: Tensor | None, batch: Batch) -> tuple[Tensor, Tensor, int]:
+    def many_prompt_rows(self, prompt: MixedPrompts) -> Tensor:
+        """``[K, P, H]`` in the backbone's dtype, each prompt once."""
+        if prompt.prompts.ndim != 3 or prompt.prompts.shape[2] != self.hidden:
+            raise UserError(
+                f"The prompts have shape {tuple(prompt.prompts.shape)}, but backbone {self.name} needs "
+                f"[K, P, {self.hidden}]."
+            )
+        return prompt.prompts.to(self.device, self.dtype)
+
+    def with_prompt(self, prompt: Prompt | None, batch: Batch) -> tuple[Tensor, Tensor, int]:
         """Embeddings ``[B, P + S, H]``, mask ``[B, P + S]`` and P, with the prompt in front of every row."""
         text = self.embed(batch.input_ids)
         if prompt is None:

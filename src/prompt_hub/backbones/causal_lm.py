@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, gather_rows, target_cross_entropy
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, MixedPrompts, Prompt, gather_rows
 from prompt_hub.backbones.packed_causal import Keys, NotPackable, PackedCausal
 from prompt_hub.backbones.packed_check import has_hooks, packed_model, why_not_now
 from prompt_hub.backbones.packing import Packing
@@ -45,17 +45,16 @@ class CausalLM(Backbone):
         finally:
             self._unchanged = before
 
-    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         return self._scores(prompt, batch, label_ids, self._logits)
 
-    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         return self._scores(prompt, batch, label_ids, self.plain_logits)
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
-        assert batch.labels is not None
-        return target_cross_entropy(self._logits(prompt, batch, None), batch.labels, by_token)
+    def target_logits(self, prompt: Prompt | None, batch: Batch) -> Tensor:
+        return self._logits(prompt, batch, None)
 
-    def _scores(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
+    def _scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
         rows = self.single_rows(label_ids)
         if rows is not None:
             return run(prompt, batch, rows)[:, 0].float()
@@ -73,9 +72,9 @@ class CausalLM(Backbone):
             scores.append(score)
         return torch.stack(scores, 1)
 
-    def _logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+    def _logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, by the fastest way that is open."""
-        if self._why_not_packed() is None:
+        if not isinstance(prompt, MixedPrompts) and self._why_not_packed() is None:
             try:
                 return self._packed_logits(prompt, batch, rows)
             except NotPackable:
@@ -113,12 +112,12 @@ class CausalLM(Backbone):
             known.keys = self._packed.keys(self.prompt_rows(prompt, 1)[0])
         return known.keys
 
-    def _cached_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
-        """As ``_logits``, the prompt's key/value cache computed once and expanded over the batch."""
+    def _cached_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """As ``_logits``, each prompt's key/value cache computed once and shared over its rows."""
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
         if prompt is not None:
             cache = self.prompt_cache(prompt, batch.size)
-            ones = batch.attention_mask.new_ones(batch.size, prompt.shape[0])
+            ones = batch.attention_mask.new_ones(batch.size, cache.get_seq_length())
             inputs["attention_mask"] = torch.cat([ones, batch.attention_mask], 1)
             inputs["past_key_values"] = cache
         with self.narrowed(batch.read_positions, rows):
@@ -133,7 +132,7 @@ class CausalLM(Backbone):
             hidden = gather_rows(hidden, batch.read_positions)
         return hidden[:, 0]
 
-    def plain_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+    def plain_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """``[B, M, C]`` (or ``[B, M, V]``) at the read positions by the ordinary forward."""
         embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
         assert batch.read_positions is not None
@@ -141,10 +140,16 @@ class CausalLM(Backbone):
         logits = gather_rows(logits, batch.read_positions + prompt_len)
         return logits if rows is None else logits[..., rows]
 
-    def prompt_cache(self, prompt: Tensor, batch_size: int) -> Any:
-        """Keys and values of the prompt alone, ``[1, heads, P, head width]`` a layer, expanded to B rows."""
+    def prompt_cache(self, prompt: Prompt, batch_size: int) -> Any:
+        """Keys and values of each prompt alone, ``[B, heads, P, head width]`` a layer.
+
+        One prompt is run once and its keys are expanded; of several each is run once, and rows take theirs.
+        """
         base = getattr(self.model, self.model.base_model_prefix)
-        output = base(inputs_embeds=self.prompt_rows(prompt, 1), use_cache=True, return_dict=True)
+        rows = (
+            self.many_prompt_rows(prompt) if isinstance(prompt, MixedPrompts) else self.prompt_rows(prompt, 1)
+        )
+        output = base(inputs_embeds=rows, use_cache=True, return_dict=True)
         cache = getattr(output, "past_key_values", None)
         layers = getattr(cache, "layers", None)
         if (
@@ -157,13 +162,17 @@ class CausalLM(Backbone):
                 "Use an attention-based causal model (GPT-2, Llama, Qwen, OPT, ...)."
             )
         for layer in layers:
-            layer.keys = layer.keys.expand(batch_size, -1, -1, -1)
-            layer.values = layer.values.expand(batch_size, -1, -1, -1)
+            if isinstance(prompt, MixedPrompts):
+                layer.keys = layer.keys.index_select(0, prompt.owner)
+                layer.values = layer.values.index_select(0, prompt.owner)
+            else:
+                layer.keys = layer.keys.expand(batch_size, -1, -1, -1)
+                layer.values = layer.values.expand(batch_size, -1, -1, -1)
         return cache
 
     @torch.no_grad()
     def generate(
-        self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, **options: Any
+        self, prompt: Prompt | None, batch: Batch, max_new_tokens: int, **options: Any
     ) -> list[list[int]]:
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
         # generate() continues from the last column, so rows are shifted to end there; the padding then

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, gather_rows
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, Prompt, gather_rows
 
 
 class MaskedLM(Backbone):
@@ -28,20 +28,20 @@ class MaskedLM(Backbone):
         names = {name.rsplit(".", 1)[-1] for name, _ in self.model.named_modules()}
         return "position_embeddings" in names and "position_ids" in signature(self.model.forward).parameters
 
-    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         rows = self.single_rows(label_ids)
         if rows is None:
             return self._word_scores(prompt, batch, label_ids, narrow=True)
         return self._logits_at_mask(prompt, batch, rows, narrow=True)[:, 0].float()
 
-    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         rows = self.single_rows(label_ids)
         if rows is None:
             return self._word_scores(prompt, batch, label_ids, narrow=False)
         return self._logits_at_mask(prompt, batch, rows, narrow=False)[:, 0].float()
 
     def _logits_at_mask(
-        self, prompt: Tensor | None, batch: Batch, rows: Tensor | None, narrow: bool
+        self, prompt: Prompt | None, batch: Batch, rows: Tensor | None, narrow: bool
     ) -> Tensor:
         """``[B, M, C]`` logits at the mask (several masks for a word of several pieces)."""
         if prompt is None and batch.placement.mask_in_prompt_row:
@@ -61,7 +61,7 @@ class MaskedLM(Backbone):
             logits = gather_rows(self.model(**inputs).logits, read)
             return logits if rows is None else logits[..., rows]
 
-    def _word_scores(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds, narrow: bool) -> Tensor:
+    def _word_scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, narrow: bool) -> Tensor:
         """``[B, C]`` log-probabilities of words: one mask a piece, summed over the pieces.
 
         The pieces of one word are read in one forward, independently of each other (the model is not

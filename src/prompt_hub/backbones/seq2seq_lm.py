@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, target_cross_entropy
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, Prompt
 
 
 class Seq2SeqLM(Backbone):
@@ -23,7 +23,7 @@ class Seq2SeqLM(Backbone):
         """The paper's placement is a plain prompt in front, for models that know relative positions only."""
         return super().takes(placement) or self.max_positions is None
 
-    def label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
         encoded = self.model.get_encoder()(
             inputs_embeds=embeddings, attention_mask=attention_mask, return_dict=True
@@ -40,7 +40,7 @@ class Seq2SeqLM(Backbone):
 
         return self._scores(batch.size, label_ids, decode)
 
-    def reference_label_logits(self, prompt: Tensor | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+    def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
 
         def decode(decoder_ids: Tensor, rows: Tensor | None) -> Tensor:
@@ -87,20 +87,19 @@ class Seq2SeqLM(Backbone):
             finally:
                 self.model.final_logits_bias = bias
 
-    def target_loss(self, prompt: Tensor | None, batch: Batch, by_token: bool = False) -> Tensor:
+    def target_logits(self, prompt: Prompt | None, batch: Batch) -> Tensor:
         assert batch.labels is not None
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
-        logits = self.model(
+        return self.model(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,
             decoder_input_ids=self.model.prepare_decoder_input_ids_from_labels(batch.labels),
             use_cache=False,
         ).logits
-        return target_cross_entropy(logits, batch.labels, by_token)
 
     @torch.no_grad()
     def generate(
-        self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, **options: Any
+        self, prompt: Prompt | None, batch: Batch, max_new_tokens: int, **options: Any
     ) -> list[list[int]]:
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
         output = self.model.generate(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli import training_options as t
-from prompt_hub.cli.output import print_evaluation, print_json, say, warn
+from prompt_hub.cli.output import print_evaluation, print_json, print_table, say, warn
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
+
+if TYPE_CHECKING:
+    from prompt_hub.training.run import TrainingResult
 
 
 def train(
@@ -45,6 +48,11 @@ def train(
     optimizer: t.OptimizerOption = None,
     warmup_steps: t.WarmupOption = 0,
     seed: o.SeedOption = 42,
+    seeds: Annotated[
+        str | None,
+        typer.Option(help="Seeds, with commas between: a prompt each, in OUTPUT/seed-N."),
+    ] = None,
+    together: t.TogetherOption = False,
     hold_out: t.HoldOutOption = 200,
     eval_every: t.EvalEveryOption = None,
     patience: t.PatienceOption = None,
@@ -69,6 +77,8 @@ def train(
 
       prompt-hub train --backbone gpt2 --train my.csv --eval my.jsonl --text-a review --label stars
       --label-words 1=bad,2=good
+
+      prompt-hub train --backbone smollm2-135m --task sst2 --data-dir data --seeds 1,2,3 --together
     """
     if backbone is None:
         raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
@@ -83,13 +93,17 @@ def train(
         limit_train=limit_train,
         limit_eval=limit_eval,
     )
+    chosen_seeds = t.seeds_from(seeds) if seeds is not None else []
+    if together and not chosen_seeds:
+        raise UserError("--together trains the prompts of several seeds: name them with --seeds 1,2,3.")
     set_quiet(quiet)
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, file_option="--train")
     folder = output if output is not None else Path("runs") / chosen.name
     # Of several processes the first one checks: it is also the one that begins to fill the folder.
     if os.environ.get("RANK", "0") == "0":
-        o.check_folder(folder, resume, overwrite)
+        for place in [folder / f"seed-{each}" for each in chosen_seeds] or [folder]:
+            o.check_folder(place, resume, overwrite)
     if init is not None:
         from prompt_hub.transfer.auto_start import auto_folder
 
@@ -101,6 +115,7 @@ def train(
 
     from prompt_hub.backbones import load_backbone
     from prompt_hub.training.run import train_prompt
+    from prompt_hub.training.together import train_seeds
     from prompt_hub.transfer.auto_start import with_start
 
     args = t.training_arguments(
@@ -132,15 +147,23 @@ def train(
         args, start = with_start(args, model, chosen, train_rows, folder, resume)
         if start is not None:
             _print_start(start)
-        result = train_prompt(
-            model, chosen, train_rows, args, folder, validation=validation, resume=resume, start=start
-        )
+        given: dict[str, Any] = {"validation": validation, "resume": resume, "start": start}
+        if chosen_seeds:
+            results = train_seeds(
+                model, chosen, train_rows, args, folder, chosen_seeds, together=together, **given
+            )
+        else:
+            results = [train_prompt(model, chosen, train_rows, args, folder, **given)]
     finally:
         # A process that ends with its group still open may abort.
         if args.world_size > 1:
             args.distributed_state.destroy_process_group()
     if args.process_index != 0:
         return
+    if chosen_seeds:
+        print_seeds(results, folder, as_json)
+        return
+    [result] = results
     data = {**result.to_dict(), **({"start": start} if start else {})}
     if result.evaluation is not None:
         print_evaluation(data)
@@ -150,6 +173,41 @@ def train(
         warn(f"{result.truncated} of {len(train_rows)} training texts were cut to fit.")
     say(f"Prompt saved in {folder} ({result.steps} steps, {result.seconds:.0f} s).")
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
+    if as_json:
+        print_json(data)
+
+
+def print_seeds(results: Sequence[TrainingResult], folder: Path, as_json: bool) -> None:
+    """A line a seed and the mean over them; ``runs`` in JSON are those of single trainings."""
+    from prompt_hub.evaluation.over_seeds import over_seeds
+
+    data: dict[str, Any] = {"folder": str(folder), "runs": [result.to_dict() for result in results]}
+    scores = [result.evaluation for result in results if result.evaluation is not None]
+    if scores:
+        mean = over_seeds([found.score for found in scores])
+        metric = scores[0].primary_metric
+        data |= {"task": scores[0].task, "metric": metric, "n": scores[0].n, "score": mean.to_dict()}
+        rows = [
+            [
+                result.prompt.metadata.seed,
+                f"{found.score:.3f}",
+                "{:.3f} to {:.3f}".format(*found.ci95[metric]),
+            ]
+            for result, found in zip(results, scores, strict=True)
+        ]
+        if mean.ci95 is not None:
+            rows.append(["mean", f"{mean.mean:.3f}", f"{mean.ci95[0]:.3f} to {mean.ci95[1]:.3f}"])
+        print_table(
+            f"{scores[0].task} on {scores[0].backbone} (n = {scores[0].n})",
+            ["seed", metric, "95% interval"],
+            rows,
+        )
+    else:
+        warn("No validation rows were given, so the prompts were not scored. Use prompt-hub eval.")
+    for result in results:
+        for message in result.diagnosis:
+            warn(f"seed {result.prompt.metadata.seed}: {message}")
+    say(f"Prompts saved in {folder}/seed-N.")
     if as_json:
         print_json(data)
 

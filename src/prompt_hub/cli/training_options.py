@@ -54,11 +54,21 @@ PatienceOption = Annotated[
 ]
 LimitTrainOption = Annotated[int | None, typer.Option(help="At most so many training rows.")]
 LimitEvalOption = Annotated[int | None, typer.Option(help="At most so many validation rows.")]
+TogetherOption = Annotated[
+    bool,
+    typer.Option(
+        "--together",
+        help="All of them in one pass over the backbone (pays on a GPU).",
+        rich_help_panel=o.COMPUTE,
+    ),
+]
 ReportOption = Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")]
 
 
 def seeds_from(given: str) -> list[int]:
-    """``--seeds 1,2,3`` as numbers."""
+    """``--seeds 1,2,3`` as numbers, each named once."""
+    from prompt_hub.evaluation.over_seeds import check_seeds
+
     try:
         seeds = [int(part) for part in given.split(",") if part.strip()]
     except ValueError:
@@ -68,7 +78,7 @@ def seeds_from(given: str) -> list[int]:
     for seed in seeds:
         if not 0 <= seed < 2**32:
             raise UserError(f"Every one of --seeds must be between 0 and 4294967295, not {seed}.")
-    return seeds
+    return check_seeds(seeds)
 
 
 def check_training_options(

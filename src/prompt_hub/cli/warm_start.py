@@ -62,6 +62,7 @@ def warm_start(
     eval_batch_size: o.EvalBatchOption = 32,
     layout: o.LayoutOption = None,
     report_to: t.ReportOption = "none",
+    together: t.TogetherOption = False,
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
@@ -145,6 +146,7 @@ def warm_start(
         source=warm,
         other=other_source,
         seeds=chosen_seeds,
+        together=together,
         say=(lambda line: None) if quiet else say,
     )
     print_starts(result, stderr if as_json else stdout)

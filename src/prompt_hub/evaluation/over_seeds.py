@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from prompt_hub.errors import UserError
+
 
 @dataclass(frozen=True)
 class OverSeeds:
@@ -29,6 +31,15 @@ class OverSeeds:
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "n": self.n}
+
+
+def check_seeds(seeds: Sequence[int]) -> list[int]:
+    """The seeds, where there are some and each is named once. Raises ``UserError`` else."""
+    if not seeds:
+        raise UserError("No seeds are named. Give some, such as --seeds 1,2,3.")
+    if len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {','.join(map(str, seeds))} names one twice. Every seed counts once.")
+    return list(seeds)
 
 
 def over_seeds(values: Sequence[float]) -> OverSeeds:

@@ -28,7 +28,7 @@ from prompt_hub.tasks.task import Task
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import diagnose, relative_movement
 from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
-from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, last_complete_checkpoint
+from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, Step, last_complete_checkpoint
 
 T = TypeVar("T", bound=FrozenBackboneTrainer)
 
@@ -86,6 +86,7 @@ def train_prompt(
     floors: Sequence[str] = FLOORS,
     callbacks: Sequence[TrainerCallback] = (),
     start: dict[str, Any] | None = None,
+    step: Step | None = None,
 ) -> TrainingResult:
     """Train a prompt, store it in ``folder`` and score it once on ``validation``.
 
@@ -93,7 +94,7 @@ def train_prompt(
     reported. The run's checkpoints lie in ``folder/checkpoints``. resume: go on from the last complete
     checkpoint of the same settings (``OtherSettings`` if they are others); a finished run is returned as it
     is stored. Without it the folder's earlier run is replaced. start: how the initial prompt was chosen, if
-    it was; goes into the record.
+    it was; goes into the record. step: as in ``PromptTrainer``.
     """
     started = time.perf_counter()
     args = with_presets(args, backbone)
@@ -119,7 +120,7 @@ def train_prompt(
     # The curve's first point belongs to the start, not to where an interrupted run goes on.
     args.eval_on_start = args.eval_on_start and checkpoint is None and held_out_rows is not None
     trainer = checked_trainer(
-        args, lambda: PromptTrainer(encoder, initial, args, rows, held_out_rows, callbacks)
+        args, lambda: PromptTrainer(encoder, initial, args, rows, held_out_rows, callbacks, step)
     )
     record = Record("train", settings)
     if main:

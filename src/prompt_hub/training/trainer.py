@@ -6,7 +6,7 @@ import copy
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ from prompt_hub.tasks.metrics import compute_metrics
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.module import PromptModule
 from prompt_hub.training.optimizers import ADAMW_HF, AdamWHF
+
+Step = Callable[[PromptModule, Mapping[str, Tensor], float], Tensor]
+"""Module, batch and scale to ``scale * loss``, whose gradient is added to that of the module's prompt."""
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 
@@ -100,7 +103,8 @@ class FrozenBackboneTrainer(Trainer):
 class PromptTrainer(FrozenBackboneTrainer):
     """Trains ``PromptModule``; batches hold texts of like length, metrics are the task's own.
 
-    held_out: rows that choose the checkpoint; empty or None: the last step is kept.
+    held_out: rows that choose the checkpoint; empty or None: the last step is kept. step: where the loss and
+    its gradient come from instead of a pass of its own (``shared_pass.py``).
     """
 
     def __init__(
@@ -111,8 +115,10 @@ class PromptTrainer(FrozenBackboneTrainer):
         train: EncodedSplit,
         held_out: EncodedSplit | None = None,
         callbacks: Sequence[TrainerCallback] = (),
+        step: Step | None = None,
     ) -> None:
         self.encoder = encoder
+        self._step = step
         super().__init__(
             PromptModule(encoder, initial),
             args,
@@ -129,6 +135,17 @@ class PromptTrainer(FrozenBackboneTrainer):
         """``[P, H]`` float32 on the CPU."""
         module = self.accelerator.unwrap_model(self.model)
         return module.prompt.detach().float().cpu().clone()
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        if self._step is None:
+            return super().training_step(model, inputs, num_items_in_batch)
+        model.train()
+        # Other trainings run before this one gets its answer, and accelerate keeps this for all of them.
+        steps_after_this = self.accelerator.sync_gradients
+        module = self.accelerator.unwrap_model(model)
+        loss = self._step(module, self._prepare_inputs(inputs), 1 / self.current_gradient_accumulation_steps)
+        self.accelerator.sync_gradients = steps_after_this
+        return loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         dataset: Any = train_dataset if train_dataset is not None else self.train_dataset

@@ -11,7 +11,7 @@ from typing import Any
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.evaluate import FLOORS
-from prompt_hub.evaluation.over_seeds import over_seeds
+from prompt_hub.evaluation.over_seeds import check_seeds, over_seeds
 from prompt_hub.reports.learning_curves import draw_learning_curves
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks.metrics import primary_metric
@@ -19,6 +19,7 @@ from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Task
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import OtherSettings, TrainingResult, split_for_choice, train_prompt
+from prompt_hub.training.together import TrainingRun, train_together
 from prompt_hub.transfer.speed_up import Curve, comparable_speed_up, convergence_speed_up, summary
 from prompt_hub.transfer.starts import Source, Start, check_sources, starts, unseen
 
@@ -66,6 +67,7 @@ def compare_starts(
     source: Source,
     other: Source | None = None,
     seeds: Sequence[int] = (1, 2, 3),
+    together: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train ``task`` cold, from ``source``, from ``other`` and from an untrained prompt, once a seed each.
@@ -75,11 +77,12 @@ def compare_starts(
     ``folder/runs``: finished ones are taken as they are, an interrupted one goes on. ``folder`` then holds
     the record ``warm_start.json`` (its result is returned) and the figure ``learning_curves.png``.
 
-    args: of every run; its ``init`` is that of the cold start, its prompt length is the source's. say: takes
-    a line for people a run. Raises ``UserError`` for prompts that do not fit, rows that do not suffice, and
+    args: of every run; its ``init`` is that of the cold start, its prompt length is the source's. together:
+    all runs at once, through one pass over the backbone (``train_together``; the same results). say: takes a
+    line for people a run. Raises ``UserError`` for prompts that do not fit, rows that do not suffice, and
     a folder with a comparison of other settings.
     """
-    seeds = _checked(seeds)
+    seeds = check_seeds(seeds)
     layout, messages = check_sources(source, other, backbone, task, args.layout)
     prompts = [source, other]
     rows, removed_train = unseen(train, prompts)
@@ -95,12 +98,17 @@ def compare_starts(
     metric = primary_metric(task)
     plan = [(seed, start) for seed in seeds for start in starts(source, other, args.init)]
     runs: dict[str, list[dict[str, Any]]] = {}
-    for number, (seed, start) in enumerate(plan, 1):
-        trained = _run(backbone, task, rows, reported, args, folder / "runs" / start.name, start, seed)
+    planned = [
+        _planned(task, rows, reported, args, folder / "runs" / start.name, start, seed)
+        for seed, start in plan
+    ]
+    results = train_together(backbone, planned, resume=True) if together else None
+    for number, (seed, start) in enumerate(plan):
+        trained = results[number] if results else _run(backbone, planned[number], start)
         run = _described(trained, start, seed, metric)
         runs.setdefault(start.name, []).append(run)
         say(
-            f"{number} of {len(plan)}: {start.label}, seed {seed}: {metric} {run['score']:.3f} after "
+            f"{number + 1} of {len(plan)}: {start.label}, seed {seed}: {metric} {run['score']:.3f} after "
             f"{run['steps']} steps ({trained.seconds:.0f} s)"
         )
     result: dict[str, Any] = {
@@ -123,14 +131,6 @@ def compare_starts(
     result["figure"] = str(draw_learning_curves(result, folder / FIGURE_NAME))
     record.finish(folder / RECORD_NAME, result)
     return result
-
-
-def _checked(seeds: Sequence[int]) -> list[int]:
-    if not seeds:
-        raise UserError("No seeds are named. Give some, such as --seeds 1,2,3.")
-    if len(set(seeds)) < len(seeds):
-        raise UserError(f"--seeds {','.join(map(str, seeds))} names one twice. Every seed counts once.")
-    return list(seeds)
 
 
 def _check_remaining(task: Task, split: Split, removed: int, least: int) -> None:
@@ -181,8 +181,7 @@ def _record(
     return record
 
 
-def _run(
-    backbone: Backbone,
+def _planned(
     task: Task,
     rows: Split,
     reported: Split,
@@ -190,20 +189,26 @@ def _run(
     folder: Path,
     start: Start,
     seed: int,
-) -> TrainingResult:
+) -> TrainingRun:
     args = copy.copy(args)
     args.init, args.seed = start.init, seed
     # The floors are the same for all runs of a seed but for the random prompt's size.
     floors = FLOORS if start.name == "cold" else ()
-    place = folder / f"seed-{seed}"
+    return TrainingRun(task, rows, args, folder / f"seed-{seed}", reported, floors=floors)
+
+
+def _run(backbone: Backbone, run: TrainingRun, start: Start) -> TrainingResult:
     try:
         return train_prompt(
-            backbone, task, rows, args, place, validation=reported, resume=True, floors=floors
-        )
+            backbone, run.task, run.train, run.args, run.folder,
+            validation=run.validation, resume=True, floors=run.floors,
+        )  # fmt: skip
     except OtherSettings:
         raise
     except UserError as error:
-        raise UserError(f"{start.label}, seed {seed}: {error} The runs before it are kept.") from None
+        raise UserError(
+            f"{start.label}, seed {run.args.seed}: {error} The runs before it are kept."
+        ) from None
 
 
 def _described(trained: TrainingResult, start: Start, seed: int, metric: str) -> dict[str, Any]:
