@@ -58,6 +58,12 @@ def test_the_prompts_own_rows_are_refused_as_the_target(trained, files, own_colu
         says=("0 train rows remain after 32",),
     )  # fmt: skip
     assert not (tmp_path / "out").exists()
+    kept = succeeds(
+        "warm-start", "--source", trained("gpt2"), "--train", files.train, "--eval", files.other,
+        "--keep-seen", *own_columns, "--device", "cpu", "--quiet", "--output", tmp_path / "out",
+        "--max-steps", "2", "--eval-every", "1", "--seeds", "1", "--json",
+    )  # fmt: skip
+    assert kept.json["kept_overlap"] == 32 and "32 of 32 training rows" in kept.words
 
 
 @pytest.mark.parametrize(

@@ -189,9 +189,24 @@ def test_rows_that_a_prompt_was_trained_on_are_left_out_of_every_run_and_counted
 
 
 def test_a_task_whose_rows_were_all_seen_is_refused(tiny, prompts, tmp_path):
-    with pytest.raises(UserError, match="0 train rows remain after 48"):
+    with pytest.raises(UserError, match=r"0 train rows remain after 48.*or let these rows stay.*--keep-seen"):
         compare(tiny, tmp_path, prompts, train=rows("train", "source"))
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_a_prompt_was_trained_on_can_stay_in_training_but_never_in_validation(
+    tiny, prompts, tmp_path
+):
+    validation = Split.of(
+        "v", rows("v", "lovely", 16).examples + rows("v", "source", 5).examples, "made here"
+    )
+    train = rows("train", "source")
+    result = compare(tiny, tmp_path, prompts, train=train, validation=validation, seeds=(1,), keep_seen=True)
+    assert (result["n_train"], result["kept_overlap"]) == (48, 48)
+    assert (result["n"], result["removed_overlap"]) == (16, {"train": 0, "validation": 5})
+    assert any("48 of 48 training rows" in message for message in result["warnings"])
+    cold = SoftPrompt.from_pretrained(tmp_path / "runs" / "cold" / "seed-1")
+    assert set(cold.train_rows.tolist()) == set(row_hashes(train.examples).tolist())
 
 
 def test_unseen_leaves_rows_alone_where_nothing_is_known(prompts):

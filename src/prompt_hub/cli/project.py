@@ -28,6 +28,13 @@ app.command("distil")(distil)
 
 SourceOption = Annotated[str, typer.Option("--source-backbone", help="The backbone that the prompts are of.")]
 MapArgument = Annotated[Path, typer.Argument(help="Folder of a map.")]
+LengthOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Rows of the new prompt, evenly spaced over what the map gives (left out, or standing twice); "
+        "default: what the map gives."
+    ),
+]
 
 
 @app.command("fit")
@@ -90,6 +97,7 @@ def apply(
     target_backbone: Annotated[
         str | None, typer.Option(help="Refuse the map if it is not for this backbone.")
     ] = None,
+    target_length: LengthOption = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Bring a prompt to the map's target backbone.
@@ -101,9 +109,12 @@ def apply(
     from prompt_hub.backbones import load_backbone
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.transfer.cross_model.base import CrossModelMap
+    from prompt_hub.transfer.cross_model.lengths import check_length, resized
 
     if (output / "prompt_hub.json").exists():
         raise UserError(f"{output} already holds a prompt. Choose another --output.")
+    if target_length is not None:
+        check_length(target_length)
     found = CrossModelMap.from_pretrained(map_folder)
     given = SoftPrompt.from_pretrained(prompt)
     if target_backbone is not None:
@@ -112,6 +123,8 @@ def apply(
     if given.train_rows is None:
         notes.append("The prompt does not say which rows it was trained on, so neither does the new one.")
     made = found.apply(given)
+    if target_length is not None:
+        made = resized(made, target_length)
     made.save_pretrained(output)
     for note in notes:
         warn(note)

@@ -22,6 +22,13 @@ def warm_start(
     other: Annotated[
         str | None, typer.Option(help="Prompt of a task of another type, to compare with.")
     ] = None,
+    keep_seen: Annotated[
+        bool,
+        typer.Option(
+            "--keep-seen",
+            help="Train on rows that a prompt was trained on, too: for one that comes from another backbone.",
+        ),
+    ] = False,
     seeds: Annotated[
         str, typer.Option(help="Seeds, with commas between; a run of every start each.")
     ] = "1,2,3",
@@ -147,6 +154,7 @@ def warm_start(
         other=other_source,
         seeds=chosen_seeds,
         together=together,
+        keep_seen=keep_seen,
         say=(lambda line: None) if quiet else say,
     )
     print_starts(result, stderr if as_json else stdout)

@@ -25,15 +25,17 @@ def warm_start(
     other: str | Path | None = None,
     backbone: str | None = None,
     seeds: Sequence[int] = (1, 2, 3),
+    keep_seen: bool = False,
     output: str | Path = "runs/warm-start",
 ) -> pd.DataFrame:
     """Train ``task`` cold and from the prompt ``source``; a row a run and kind of learning curve.
 
     other: a prompt of a task of another type, to compare with. args: of every run (also ``data_dir``,
     ``limit_train``, ``limit_eval``, ``device``); default 300 steps and a curve of 30 points. backbone: the
-    source's where none is named. output: the folder of records and runs; the same call again trains nothing
-    that is finished there. What is done, and what the columns mean, is in ``compare_starts`` and
-    ``rows_of``. Raises ``UserError`` as the command ``warm-start`` does.
+    source's where none is named. keep_seen: rows that a prompt was trained on stay in training. output: the
+    folder of records and runs; the same call again trains nothing that is finished there. What is done, and
+    what the columns mean, is in ``compare_starts`` and ``rows_of``. Raises ``UserError`` as the command
+    ``warm-start`` does.
     """
     if args is None:
         args = PromptTrainingArguments(max_steps=300, evaluations=EVALUATIONS)
@@ -57,6 +59,7 @@ def warm_start(
         source=warm,
         other=Source.read(str(other)) if other is not None else None,
         seeds=seeds,
+        keep_seen=keep_seen,
     )
     return as_table(result)
 

@@ -68,6 +68,7 @@ def compare_starts(
     other: Source | None = None,
     seeds: Sequence[int] = (1, 2, 3),
     together: bool = False,
+    keep_seen: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Train ``task`` cold, from ``source``, from ``other`` and from an untrained prompt, once a seed each.
@@ -78,19 +79,29 @@ def compare_starts(
     the record ``warm_start.json`` (its result is returned) and the figure ``learning_curves.png``.
 
     args: of every run; its ``init`` is that of the cold start, its prompt length is the source's. together:
-    all runs at once, through one pass over the backbone (``train_together``; the same results). say: takes a
-    line for people a run. Raises ``UserError`` for prompts that do not fit, rows that do not suffice, and
-    a folder with a comparison of other settings.
+    all runs at once, through one pass over the backbone (``train_together``; the same results). keep_seen:
+    rows that a prompt was trained on stay in ``train``, for a prompt that comes from another backbone and is
+    trained on its task again (``kept_overlap`` counts them); ``validation`` loses them all the same. say:
+    takes a line for people a run. Raises ``UserError`` for prompts that do not fit, rows that do not suffice,
+    and a folder with a comparison of other settings.
     """
     seeds = check_seeds(seeds)
     layout, messages = check_sources(source, other, backbone, task, args.layout)
     prompts = [source, other]
     rows, removed_train = unseen(train, prompts)
+    kept_train = removed_train if keep_seen else 0
+    if keep_seen:
+        rows, removed_train = train, 0
+    if kept_train:
+        messages.append(
+            f"{kept_train} of {len(train)} training rows are rows that a source was trained on: held-out "
+            "scores and losses, and so the speed-ups, may favour it. Validation rows are none of them."
+        )
     reported, removed_validation = unseen(validation, prompts)
     if args.hold_out < 1:
         raise UserError("The learning curves need held-out training rows: leave out --hold-out 0.")
     # Of fewer than ten rows none are held out.
-    _check_remaining(task, rows, removed_train, 10)
+    _check_remaining(task, rows, removed_train, 10, keepable=removed_train > 0)
     _check_remaining(task, reported, removed_validation, 1)
     args = copy.copy(args)
     args.prompt_len, args.layout, args.eval_on_start = source.prompt.prompt_len, layout, True
@@ -123,6 +134,7 @@ def compare_starts(
         "n_held_out": len(split_for_choice(rows, args)[1] or ()),
         "seeds": list(seeds),
         "removed_overlap": {"train": removed_train, "validation": removed_validation},
+        "kept_overlap": kept_train,
         "starts": {name: _start(found, runs["cold"]) for name, found in runs.items()},
         "floors": _floors(runs["cold"], metric),
         "runs": [run for found in runs.values() for run in found],
@@ -133,12 +145,13 @@ def compare_starts(
     return result
 
 
-def _check_remaining(task: Task, split: Split, removed: int, least: int) -> None:
+def _check_remaining(task: Task, split: Split, removed: int, least: int, keepable: bool = False) -> None:
     if len(split) < least:
         left_out = f" after {removed} that a prompt was trained on were left out" if removed else ""
         raise UserError(
             f"Task {task.name!r}: {len(split)} {split.name} rows remain{left_out}; at least {least} are "
-            "needed. Give more rows, or a prompt that was trained on others."
+            "needed. Give more rows, or a prompt that was trained on others"
+            + ("; or let these rows stay with keep_seen (--keep-seen)." if keepable else ".")
         )
 
 
