@@ -27,13 +27,17 @@ def test_a_projected_prompt_is_evaluated_on_the_target(stored_map, trained, file
     assert scored["n"] == 16 and "gpt2" in scored["backbone"]
 
 
-def test_a_prompt_can_be_brought_over_in_another_length(stored_map, trained, tmp_path):
+def test_a_prompt_can_be_brought_over_in_another_length(stored_map, trained, files, tmp_path):
     whole, made = tmp_path / "whole", tmp_path / "made"
     succeeds("project", "apply", stored_map, trained("bert"), "-o", whole)
     outcome = succeeds("project", "apply", stored_map, trained("bert"), "-o", made, "--target-length", "2")
     assert "2 rows" in outcome.words
     rows = SoftPrompt.from_pretrained(whole).embeddings
     assert torch.equal(SoftPrompt.from_pretrained(made).embeddings, rows[[1, 3]])
+    arguments = ("project", "eval", stored_map, trained("bert"), "--eval", files.eval, "--quiet", "--json")
+    scored = succeeds(*arguments, "--target-length", "2").json
+    assert scored["metrics"] == succeeds("eval", made, "--eval", files.eval, "--json").json["metrics"]
+    refuses(*arguments, "--target-length", "0", says=("at least one row, not 0",))
     refuses(
         "project", "apply", stored_map, trained("bert"), "-o", tmp_path / "x", "--target-length", "0",
         says=("at least one row, not 0",),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +10,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.controls_table import print_controls
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.cli.project_collapse import collapse
 from prompt_hub.cli.project_distil import distil
 from prompt_hub.cli.project_train import train
 from prompt_hub.errors import UserError
@@ -20,11 +18,11 @@ from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
     from prompt_hub.transfer.cross_model.base import CrossModelMap
-    from prompt_hub.transfer.cross_model.collapse import Comparison
 
 app = typer.Typer(no_args_is_help=True, help="Prompts of one backbone brought to another one.")
 app.command("train")(train)
 app.command("distil")(distil)
+app.command("collapse")(collapse)
 
 SourceOption = Annotated[str, typer.Option("--source-backbone", help="The backbone that the prompts are of.")]
 MapArgument = Annotated[Path, typer.Argument(help="Folder of a map.")]
@@ -150,6 +148,7 @@ def evaluate(
         typer.Option(help="Prompt of the source for another task, as a control; may be repeated."),
     ] = None,
     own: Annotated[str | None, typer.Option(help="Prompt trained on the target, for comparison.")] = None,
+    target_length: LengthOption = None,
     batch_size: o.EvalBatchOption = 32,
     seed: o.SeedOption = 42,
     device: o.DeviceOption = "auto",
@@ -167,8 +166,11 @@ def evaluate(
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.transfer.cross_model.base import CrossModelMap
     from prompt_hub.transfer.cross_model.controls import evaluate_projected, other_sources
+    from prompt_hub.transfer.cross_model.lengths import check_length
 
     set_quiet(quiet)
+    if target_length is not None:
+        check_length(target_length)
     found = CrossModelMap.from_pretrained(map_folder)
     given, chosen = o.stored_prompt_and_task(prompt, task, eval_file, o.Columns(), "--eval")
     found.check_source(given)
@@ -176,8 +178,18 @@ def evaluate(
     trained = SoftPrompt.from_pretrained(own) if own is not None else None
     rows = o.rows_from_options(chosen, split, eval_file, data_dir, limit_eval, seed)
     backbone = load_backbone(found.target.name, revision=found.target.revision, device=device, dtype=dtype)
-    how: dict[str, Any] = {"others": others, "own": trained, "batch_size": batch_size, "seed": seed}
-    result = evaluate_projected(found, given, backbone, chosen, rows, **how)
+    result = evaluate_projected(
+        found,
+        given,
+        backbone,
+        chosen,
+        rows,
+        others=others,
+        own=trained,
+        target_length=target_length,
+        batch_size=batch_size,
+        seed=seed,
+    )
     print_controls(result, found.warnings)
     if as_json:
         print_json({"map": found.hash, "method": found.method, "prompt_hash": given.hash, **result.to_dict()})
@@ -221,61 +233,6 @@ def show(map_folder: MapArgument, as_json: o.JsonOption = False) -> None:
         print_json(found)
     else:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
-
-
-@app.command("collapse")
-def collapse(
-    prompts: Annotated[
-        list[Path], typer.Argument(help="Folders of prompts (the paper's too), or files such as .npz.")
-    ],
-    cosine: Annotated[float, typer.Option(help="From this cosine on two prompts are the same.")] = 0.9995,
-    pairs: Annotated[bool, typer.Option("--pairs", help="Also print every pair.")] = False,
-    as_json: o.JsonOption = False,
-) -> None:
-    """Say which prompts of a set are the same vector: has a projector ignored its input?
-
-    Example:
-
-      prompt-hub project collapse task_prompt_emb
-    """
-    from prompt_hub.prompts.collection import load_prompts
-    from prompt_hub.prompts.soft_prompt import SoftPrompt
-    from prompt_hub.transfer.cross_model.collapse import compare
-
-    given: dict[str, SoftPrompt] = {}
-    for place in prompts:
-        found = load_prompts(place)
-        for name, why in found.damaged.items():
-            warn(f"{place}: {name} was left out: {why}")
-        several = len(prompts) > 1
-        given |= {str(place / name) if several else name: one for name, one in found.prompts.items()}
-    result = compare(given, cosine)
-    if pairs:
-        print_table("Pairs", ["", "", "cosine", "relative distance"], _pair_rows(result), stdout)
-    for group in result.groups:
-        say(
-            f"{len(group.names)} prompts are one vector (cosine at least {group.lowest_cosine:.6f}, relative "
-            f"distance at most {group.largest_distance:.1e}): {', '.join(group.names)}."
-        )
-        if group.is_collapse:
-            warn(
-                f"{group.projected} of these are a projector's, for the tasks {', '.join(group.tasks)}: "
-                "it ignored its input, and their scores are those of one prompt on several tasks."
-            )
-    alike = sum(len(group.names) for group in result.groups)
-    say(f"{len(given) - alike} of {len(given)} prompts are like no other.")
-    if as_json:
-        groups = [{**asdict(group), "collapse": group.is_collapse} for group in result.groups]
-        print_json({"prompts": result.names, "cosine": cosine, "groups": groups})
-
-
-def _pair_rows(result: Comparison) -> list[list[str]]:
-    rows = []
-    for first, second in combinations(range(len(result.names)), 2):
-        numbers = [float(result.cosine[first, second]), float(result.distance[first, second])]
-        shown = ["other shape", ""] if math.isnan(numbers[0]) else [f"{numbers[0]:.6f}", f"{numbers[1]:.2e}"]
-        rows.append([result.names[first], result.names[second], *shown])
-    return rows
 
 
 def _print_check(made: CrossModelMap) -> None:

@@ -104,3 +104,20 @@ def test_what_training_began_with_is_a_control_where_it_is_stored(tiny, film):
     assert start.gain == 0 and not start.same_map
     above = Line("a", True, 0.5, (0.4, 0.6), 0.2, (0.1, 0.3))
     assert "untrained start does as well" in replace(result, controls=[above, start]).verdict()
+
+
+def test_in_another_length_all_images_are_brought_to_it(tiny, film):
+    found = fit_map(tiny("bert"), tiny("gpt2"))
+    prompt, other = prompt_of(tiny("bert"), 1), prompt_of(tiny("bert"), 2)
+    prompt.initial = other.embeddings.clone()
+    result = evaluate_projected(found, prompt, tiny("gpt2"), *film, others={"news": other}, target_length=2)
+    for given, score in (
+        (prompt, result.evaluation.score),
+        (other, by_name(result)["news, projected"].score),
+    ):
+        image = found.apply(given)
+        short = replace(image, embeddings=image.embeddings[[1, 3]])
+        assert score == evaluate_stored(tiny("gpt2"), short, *film).score
+    assert by_name(result)["untrained start, projected"].score == by_name(result)["news, projected"].score
+    with pytest.raises(UserError, match="at least one row, not 0"):
+        evaluate_projected(found, prompt, tiny("gpt2"), *film, target_length=0)

@@ -20,6 +20,7 @@ from prompt_hub.tasks.splits import Split, row_hashes
 from prompt_hub.tasks.task import Task
 from prompt_hub.transfer.cross_model.base import CrossModelMap
 from prompt_hub.transfer.cross_model.beside import ScoreBesideControls, Tried, fair_to_all, score_beside
+from prompt_hub.transfer.cross_model.lengths import resample, resized
 
 PROJECTED = "projected"
 START = "untrained start, projected"
@@ -64,6 +65,7 @@ def evaluate_projected(
     *,
     others: Mapping[str, SoftPrompt] | None = None,
     own: SoftPrompt | None = None,
+    target_length: int | None = None,
     batch_size: int = 32,
     seed: int = 42,
 ) -> ProjectedScore:
@@ -74,13 +76,22 @@ def evaluate_projected(
     another order (``shuffled source``). With a trained map, what the same training gives for one fixed source
     (``constant-input projector``). Besides: a random prompt with the norms of the image, the image of
     what the prompt's training began with (``untrained start``, where it is stored), no prompt, and ``own``, a
-    prompt trained on the target backbone. Rows that one of the prompts or the map was trained on are left
-    out, except on its own task. Raises ``UserError`` for prompts and backbones that are not the map's, and
-    for a target prompt with another layout.
+    prompt trained on the target backbone. target_length: all images are brought to so many rows
+    (``lengths.resized``); None: as the map gives them. Rows that one of the prompts or the map was trained on
+    are left out, except on its own task. Raises ``UserError`` for prompts and backbones that are not the
+    map's, and for a target prompt with another layout.
     """
     found.check_target(backbone.identity)
-    image = found.apply(prompt)
-    images = {f"{name}, projected": found.apply(other) for name, other in (others or {}).items()}
+
+    def image_of(given: SoftPrompt) -> SoftPrompt:
+        made = found.apply(given)
+        return made if target_length is None else resized(made, target_length)
+
+    def in_length(rows: Tensor) -> Tensor:
+        return rows if target_length is None else resample(rows, target_length, image.metadata.dead_rows)
+
+    image = image_of(prompt)
+    images = {f"{name}, projected": image_of(other) for name, other in (others or {}).items()}
     encoder, warnings = fitting_encoder(backbone, image, task)
     if own is not None:
         own.check_fits(backbone.identity, encoder.layout.name)
@@ -93,11 +104,13 @@ def evaluate_projected(
     prompts: dict[str, tuple[Tensor | None, bool]] = {
         PROJECTED: (image.embeddings, True),
         **{name: (other.embeddings, True) for name, other in images.items()},
-        "gaussian source, projected": (found.transform(noise), True),
-        "shuffled source, projected": (found.transform(prompt.embeddings[:, order]), True),
-        **({CONSTANT_INPUT: (found.constant, True)} if found.constant is not None else {}),
+        "gaussian source, projected": (in_length(found.transform(noise)), True),
+        "shuffled source, projected": (in_length(found.transform(prompt.embeddings[:, order])), True),
+        **({CONSTANT_INPUT: (in_length(found.constant), True)} if found.constant is not None else {}),
         "random prompt": (random_like(image.embeddings, generator), False),
-        **({START: (found.transform(prompt.initial), False)} if prompt.initial is not None else {}),
+        **(
+            {START: (in_length(found.transform(prompt.initial)), False)} if prompt.initial is not None else {}
+        ),
         "no prompt": (None, False),
     }
     if own is not None:
