@@ -124,7 +124,7 @@ def test_a_trained_projector_is_applied_evaluated_and_shown(tiny_folder, trained
         assert verdict in outcome.words
     # The same command again finds everything done, another setting is refused.
     assert succeeds(*command, "--json").json["hash"] == made["hash"]
-    refuses(*command, "--lr", "0.5", says=("learning_rate was 0.001", "asked is 0.5"))
+    refuses(*command, "--lr", "0.5", says=("learning_rate was 0.01", "asked is 0.5"))
 
     source = folder / "prompts" / "source" / "mini--film"
     projected = tmp_path / "projected"

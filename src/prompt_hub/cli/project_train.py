@@ -61,7 +61,9 @@ def train(
     max_steps: t.MaxStepsOption = None,
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
-    lr: Annotated[float | None, typer.Option(help="AdamW rate of the projector; default: 1e-3.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="AdamW rate of the projector; default: by network (flat 1e-3).")
+    ] = None,
     schedule: t.ScheduleOption = None,
     optimizer: t.OptimizerOption = None,
     warmup_steps: t.WarmupOption = 0,

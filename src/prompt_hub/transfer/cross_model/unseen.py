@@ -93,10 +93,11 @@ def judge(
         batch_size=batch_size,
         seed=seed,
     )
-    return _judged(result, encoder.task, group)
+    return judged_from(result, encoder.task, group)
 
 
-def _judged(result: ScoreBesideControls, task: Task, group: str) -> JudgedTask:
+def judged_from(result: ScoreBesideControls, task: Task, group: str) -> JudgedTask:
+    """A score beside its controls as one line of a comparison."""
     known = result.evaluation
     return JudgedTask(
         task=task.name,
