@@ -45,6 +45,13 @@ def train(
         bool | None, typer.Option(help="Normalise each row of the result; default: not for per-token.")
     ] = None,
     distance_weight: Annotated[float, typer.Option(help="Of the distance, with both.")] = 1.0,
+    start: Annotated[
+        str,
+        typer.Option(
+            help="random, or the weights of a map: ridge, procrustes, least-squares (--network per-token "
+            "--activation none)."
+        ),
+    ] = "random",
     unseen: Annotated[
         str | None, typer.Option(help="Further tasks, not trained on, to be judged on; with commas between.")
     ] = None,
@@ -106,7 +113,7 @@ def train(
     from prompt_hub.transfer.cross_model.recipe import Recipe
     from prompt_hub.transfer.cross_model.train_map import check_tasks, gather, train_map
 
-    recipe = Recipe(method, network, bottleneck, rank, activation, layer_norm, distance_weight)
+    recipe = Recipe(method, network, bottleneck, rank, activation, layer_norm, distance_weight, start)
     trained = [get_task(name) for name in o.listed(tasks)]
     judged_only = [get_task(name) for name in o.listed(unseen or "")]
     check_tasks(trained, judged_only)

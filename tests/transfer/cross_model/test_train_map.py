@@ -17,8 +17,9 @@ from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import OtherSettings
 from prompt_hub.transfer.cross_model import mixture
 from prompt_hub.transfer.cross_model.base import CrossModelMap
+from prompt_hub.transfer.cross_model.fit import fit_map
 from prompt_hub.transfer.cross_model.projector_run import train_projector
-from prompt_hub.transfer.cross_model.recipe import Recipe, fresh
+from prompt_hub.transfer.cross_model.recipe import Recipe, fresh, token_norm
 from prompt_hub.transfer.cross_model.train_map import gather, train_map
 from prompt_hub.transfer.cross_model.unseen import JudgedTask, group_gains, group_verdicts
 
@@ -132,6 +133,23 @@ def test_every_objective_trains_every_network(material, tmp_path, objective, net
     start = fresh(recipe.network_for(*material.sizes), 5).state_dict()
     assert set(made.weights) == set(start)
     assert all(not torch.equal(made.weights[name], weight) for name, weight in start.items())
+
+
+def test_a_projector_that_starts_from_a_map_gives_at_first_what_the_map_gives(tiny, material, tmp_path):
+    recipe = Recipe(network="per-token", activation="none", start="ridge")
+    args = arguments(learning_rate=1e-12, max_steps=1)
+    found = train_map(material, recipe, args, tmp_path, leave_one_out=False).found
+    fitted = fit_map(tiny("bert"), tiny("gpt2"), "ridge", scale="none", seed=5)
+    images = [data.source.embeddings @ fitted.tensors["weight"] for data in material.only(TASKS)]
+    norm = torch.cat(images).square().sum(1).mean().sqrt()
+    expected = images[0] * (token_norm(tiny("gpt2")) / norm)
+    made = found.apply(material.data[TASKS[0]].source).embeddings
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=1e-4)
+    for wrong in ({"network": "flat"}, {"network": "per-token"}, {"activation": "none"}):
+        with pytest.raises(UserError, match="needs a linear projector"):
+            Recipe(start="ridge", **wrong)
+    with pytest.raises(UserError, match="Unknown start 'magic'"):
+        Recipe(start="magic")
 
 
 def test_distance_brings_the_images_to_the_targets_own_prompts(material, tmp_path):

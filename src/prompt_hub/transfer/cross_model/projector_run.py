@@ -95,12 +95,14 @@ def train_projector(
     folder: Path,
     *,
     constant: bool = False,
+    start: Tensor | None = None,
 ) -> Trained:
     """Train a projector on the tasks, keep its weights in ``folder``; a run that is there goes on.
 
     source: whose prompts ``data`` holds. norm: that rows have at the start. constant: put the first task's
-    source prompt in the place of every other one, the control. Raises ``OtherSettings`` (a ``UserError``)
-    where the folder holds a run with other settings, and ``UserError`` for a training that diverges.
+    source prompt in the place of every other one, the control. start: ``[H_s, H_t]``, where a linear
+    projector begins (None: at random weights). Raises ``OtherSettings`` (a ``UserError``) where the folder
+    holds a run with other settings, and ``UserError`` for a training that diverges.
     """
     started = time.perf_counter()
     args, rate = copy.copy(args), args.learning_rate
@@ -112,7 +114,7 @@ def train_projector(
     network = recipe.network_for(
         (sources.shape[1], sources.shape[2]), (data[0].encoder.prompt_len, data[0].encoder.backbone.hidden)
     )
-    projector = fresh(network, args.seed)
+    projector = fresh(network, args.seed, start)
     network = replace(network, gain=calibrated_gain(projector, sources, norm))
     settings = {
         **_settings(data, source, recipe, constant), "norm": norm, **schedule_settings(args),

@@ -11,13 +11,17 @@ from prompt_hub.backbones.base import Backbone
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.prompts.initialisers import initial_prompt
 from prompt_hub.transfer.cross_model.base import root_mean_square
+from prompt_hub.transfer.cross_model.maps import METHODS
 from prompt_hub.transfer.cross_model.mixture import OBJECTIVES, TASK_TUNING
 from prompt_hub.transfer.cross_model.network import NETWORKS, Network
-from prompt_hub.transfer.cross_model.projector import ACTIVATIONS, Projector
+from prompt_hub.transfer.cross_model.projector import ACTIVATIONS, PerTokenProjector, Projector
 
 RATES = {"flat": 1e-3, "per-token": 3e-3, "low-rank": 1e-2}
-"""Rate of AdamW by network. A feature of ``flat`` is a sum over a whole prompt: at the paper's 5e-3 it moves by
-more than its own size in a step. The small networks hardly move in a hundred steps at 1e-3."""
+"""Rate of AdamW by network. A feature of ``flat`` is a sum over a whole prompt: at the paper's 5e-3 it moves
+by more than its own size in a step. The small networks hardly move in a hundred steps at 1e-3."""
+
+RANDOM = "random"
+STARTS = (RANDOM, *(name for name, method in METHODS.items() if method.linear))
 
 _SAMPLED_TOKENS = 1000
 
@@ -27,7 +31,9 @@ class Recipe:
     """objective: ``task-tuning``, ``distance`` or ``both``. network: ``flat``, ``per-token``, ``low-rank``.
 
     bottleneck: of flat. rank: of low-rank. layer_norm: None takes the network's own (per-token has none).
-    distance_weight: of the distance, where both are trained.
+    distance_weight: of the distance, where both are trained. start: ``random`` weights, or those of a linear
+    map from shared tokens (``ridge``, ``procrustes``, ``least-squares``), which only a per-token network
+    without activation and normalisation can take.
     """
 
     objective: str = TASK_TUNING
@@ -37,6 +43,7 @@ class Recipe:
     activation: str = "leaky_relu"
     layer_norm: bool | None = None
     distance_weight: float = 1.0
+    start: str = RANDOM
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -50,6 +57,14 @@ class Recipe:
                 raise UserError(f"The {name} of a projector must be at least 1, not {getattr(self, name)}.")
         if not 0 < self.distance_weight < float("inf"):
             raise UserError(f"The weight of the distance must be above 0, not {self.distance_weight}.")
+        if self.start not in STARTS:
+            raise unknown_name("start", self.start, STARTS)
+        linear = self.network == "per-token" and self.activation == "none" and not self.layer_norm
+        if self.start != RANDOM and not linear:
+            raise UserError(
+                f"A start from {self.start} needs a linear projector: --network per-token --activation none, "
+                "without --layer-norm."
+            )
 
     def network_for(self, source: tuple[int, int], target: tuple[int, int]) -> Network:
         """The network between prompts of these sizes (length, width), not yet calibrated."""
@@ -63,11 +78,17 @@ def token_norm(backbone: Backbone, seed: int = 0) -> float:
     return root_mean_square(initial_prompt("vocab", backbone, count, seed))
 
 
-def fresh(network: Network, seed: int) -> Projector:
-    """A projector with the weights that ``seed`` gives."""
+@torch.no_grad()
+def fresh(network: Network, seed: int, start: Tensor | None = None) -> Projector:
+    """A projector with the weights that ``seed`` gives, or a per-token one with ``start [H_s, H_t]``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return network.build()
+        projector = network.build()
+    if start is not None:
+        assert isinstance(projector, PerTokenProjector)
+        projector.encoder.weight.copy_(start.T)
+        projector.encoder.bias.zero_()
+    return projector
 
 
 @torch.no_grad()

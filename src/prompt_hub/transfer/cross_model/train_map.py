@@ -18,9 +18,11 @@ from prompt_hub.tasks import Split, Task
 from prompt_hub.tasks.splits import row_hashes
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.transfer.cross_model.base import CrossModelMap
+from prompt_hub.transfer.cross_model.fit import fit_map
 from prompt_hub.transfer.cross_model.map_files import CONSTANT
+from prompt_hub.transfer.cross_model.maps import WEIGHT
 from prompt_hub.transfer.cross_model.projector_run import TaskData, Trained, train_projector
-from prompt_hub.transfer.cross_model.recipe import RATES, Recipe, token_norm
+from prompt_hub.transfer.cross_model.recipe import RANDOM, RATES, Recipe, token_norm
 from prompt_hub.transfer.cross_model.task_prompts import check_lengths, prompts_for
 from prompt_hub.transfer.cross_model.unseen import (
     JudgedTask,
@@ -179,6 +181,11 @@ class _Trainer:
     ) -> None:
         self.material, self.recipe, self.args, self.folder = material, recipe, args, folder
         self.norms = token_norm(material.source), token_norm(material.target)
+        self.start = None
+        if recipe.start != RANDOM:
+            self.start = fit_map(material.source, material.target, recipe.start, seed=args.seed).tensors[
+                WEIGHT
+            ]
 
     def map_of(self, names: Sequence[str], run: str) -> CrossModelMap:
         """A map trained on the named tasks, with its constant-input control."""
@@ -204,7 +211,9 @@ class _Trainer:
     def _train(self, data: Sequence[TaskData], folder: Path, constant: bool) -> Trained:
         source = self.material.source.identity
         norm = self.norms[1]
-        return train_projector(data, source, self.recipe, norm, self.args, folder, constant=constant)
+        return train_projector(
+            data, source, self.recipe, norm, self.args, folder, constant=constant, start=self.start
+        )
 
     def _training(self, trained: Trained) -> dict[str, Any]:
         with torch.device("meta"):
