@@ -187,6 +187,89 @@ def test_kept_keys_stand_in_for_no_gradient(tiny):
     assert_same((logits.detach(), leaf.grad), expected)
 
 
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_words_of_several_pieces_run_the_text_once(tiny, kind):
+    backbone = tiny(kind)
+    batch, prompt = make_batch(backbone), make_prompt(backbone)
+    with rows_seen(backbone) as seen:
+        backbone.label_logits(prompt, batch, SEVERAL_PIECES)
+    rows = len(LENGTHS)
+    # Pieces behind which something follows: two of the second word, one of the third.
+    assert seen == [[5 + sum(LENGTHS) + 3 * rows], [4 * rows]]
+
+
+# -- generation ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_prompt", [True, False])
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_greedy_texts_are_those_of_the_models_own_generate(tiny, monkeypatch, kind, with_prompt):
+    backbone = tiny(kind)
+    batch = make_batch(backbone, (3, 11, 7, 1, 5))
+    prompt = make_prompt(backbone) if with_prompt else None
+    with monkeypatch.context() as patched:
+        patched.setattr(backbone, "_model_generate", None)
+        free = backbone.generate(prompt, batch, 12)
+    with stepping_aside(backbone):
+        assert backbone.generate(prompt, batch, 12) == free
+    assert max(map(len, free)) == 12
+    for row, step in ((0, 2), (1, 0), (4, 5)):
+        with monkeypatch.context() as patched:
+            # Rows end at different steps, the first so early that the others go on without them.
+            ends = SimpleNamespace(eos_token_id=free[row][step], pad_token_id=backbone.tokenizer.pad_token_id)
+            patched.setattr(backbone, "tokenizer", ends)
+            found = backbone.generate(prompt, batch, 12)
+            with stepping_aside(backbone):
+                assert backbone.generate(prompt, batch, 12) == found
+            assert found[row] == free[row][: free[row].index(free[row][step])]
+
+
+def test_rows_go_on_alone_when_most_have_ended(tiny, monkeypatch):
+    backbone = tiny("llama")
+    prompt, four = make_prompt(backbone), make_batch(backbone)
+    order = [1, 0, 1, 1, 2]
+    batch = Batch(four.input_ids[order], four.attention_mask[order])
+    free = backbone.generate(prompt, batch, 10)
+    token = next(token for token in free[0] if token not in free[1] + free[4])
+    ends = SimpleNamespace(eos_token_id=token, pad_token_id=None)
+    monkeypatch.setattr(backbone, "tokenizer", ends)
+    with rows_seen(backbone) as seen:
+        found = backbone.generate(prompt, batch, 10)
+    end = free[0].index(token)
+    assert found == [free[row] if row in (1, 4) else free[row][:end] for row in range(5)]
+    # The prompt, the texts, then a token of each row: of all five, and of two once three have ended.
+    assert seen[0] == [5, 11 * 3 + 3 + 7, *[5] * end, *[2] * (9 - end)]
+
+
+def test_generation_runs_a_prompt_once_and_each_step_only_new_tokens(tiny, monkeypatch):
+    backbone = tiny("llama")
+    runs = counted_keys(backbone, monkeypatch)
+    batch, prompt = make_batch(backbone), make_prompt(backbone)
+    with backbone.unchanged(prompt), rows_seen(backbone) as seen:
+        texts = backbone.generate(prompt, batch, 3)
+    assert list(map(len, texts)) == [3] * len(LENGTHS)
+    assert seen[0][-3:] == [sum(LENGTHS), len(LENGTHS), len(LENGTHS)]
+    runs.clear()
+    with backbone.unchanged(prompt):
+        assert backbone.generate(prompt, batch, 3) == backbone.generate(prompt, batch, 3) == texts
+    assert runs == [5]
+
+
+@pytest.mark.parametrize("setting", [{"repetition_penalty": 3.0}, {"no_repeat_ngram_size": 1}], ids=str)
+def test_settings_that_change_greedy_search_are_left_to_the_models_own_generate(tiny, setting):
+    backbone = tiny("gpt2")
+    batch, prompt = make_batch(backbone), make_prompt(backbone)
+    free = backbone.generate(prompt, batch, 12)
+    before = backbone.model.generation_config
+    backbone.model.generation_config = transformers.GenerationConfig(**before.to_diff_dict() | setting)
+    try:
+        found = backbone.generate(prompt, batch, 12)
+    finally:
+        backbone.model.generation_config = before
+    assert found != free
+    assert found == backbone.generate(prompt, batch, 12, **setting)
+
+
 # -- neurons -------------------------------------------------------------------------------------------
 
 
@@ -284,7 +367,7 @@ def test_the_model_is_left_as_it_was_after_an_error(tiny, monkeypatch):
     backbone = tiny("gpt2")
     assert backbone.path == "packed"
     batch, prompt = make_batch(backbone), make_prompt(backbone)
-    monkeypatch.setattr("prompt_hub.backbones.packed_causal.text_attention", lambda *parts: 1 / 0)
+    monkeypatch.setattr("prompt_hub.backbones.packed_runs.text_attention", lambda *parts: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         backbone.label_logits(prompt, batch, ONE_PIECE)
     assert backbone.config._attn_implementation == "sdpa"

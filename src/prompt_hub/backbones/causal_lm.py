@@ -9,16 +9,18 @@ it is read. The others get the prompt as a key/value cache.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from prompt_hub.backbones.base import Backbone, Batch, LabelIds, MixedPrompts, Prompt, gather_rows
-from prompt_hub.backbones.packed_causal import Keys, NotPackable, PackedCausal
+from prompt_hub.backbones.packed_causal import PackedCausal
 from prompt_hub.backbones.packed_check import has_hooks, packed_model, why_not_now
-from prompt_hub.backbones.packing import Packing
+from prompt_hub.backbones.packed_greedy import greedy, is_plain_greedy
+from prompt_hub.backbones.packed_runs import Keys, NotPackable
+from prompt_hub.backbones.packing import Continuations, Packing
 from prompt_hub.errors import UserError
 
 
@@ -39,38 +41,67 @@ class CausalLM(Backbone):
     @contextmanager
     def unchanged(self, prompt: Tensor | None) -> Iterator[None]:
         before = self._unchanged
-        self._unchanged = None if prompt is None else _Unchanged(prompt)
+        if prompt is None or before is None or not before.holds(prompt):
+            self._unchanged = None if prompt is None else _Unchanged(prompt)
         try:
             yield
         finally:
             self._unchanged = before
 
     def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        return self._scores(prompt, batch, label_ids, self._logits)
+        rows = self.single_rows(label_ids)
+        if rows is not None:
+            return self._logits(prompt, batch, rows)[:, 0].float()
+        return self._word_scores(prompt, batch, label_ids, self._with_continuations)
 
     def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        return self._scores(prompt, batch, label_ids, self.plain_logits)
+        rows = self.single_rows(label_ids)
+        if rows is not None:
+            return self.plain_logits(prompt, batch, rows)[:, 0].float()
+        return self._word_scores(prompt, batch, label_ids, self._one_by_one(self.plain_logits))
 
     def target_logits(self, prompt: Prompt | None, batch: Batch) -> Tensor:
         return self._logits(prompt, batch, None)
 
-    def _scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
-        rows = self.single_rows(label_ids)
-        if rows is not None:
-            return run(prompt, batch, rows)[:, 0].float()
-        # A word's score is log p(first piece) + log p(second | first) + ...; the first pieces of all words
-        # come from one forward over the text, each longer word adds one forward over text and word.
-        first = run(prompt, batch, None)[:, 0].float().log_softmax(-1)
-        scores = []
+    def _word_scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, run: Any) -> Tensor:
+        """A word's score is log p(first piece) + log p(second | first) + ...
+
+        run: gives ``[B, V]`` behind the text, and ``[B, T, V]`` behind the pieces of all longer words.
+        """
+        chains = [word[:-1] for word in label_ids if len(word) > 1]
+        first, behind = run(prompt, batch, chains)
+        first, behind = first.float().log_softmax(-1), behind.float().log_softmax(-1)
+        scores, at = [], 0
         for word in label_ids:
             score = first[:, word[0]]
             if len(word) > 1:
-                logits = run(prompt, append_pieces(batch, self.constant(word[:-1])), None)
-                log_probs = logits.float().log_softmax(-1)
-                steps = torch.arange(len(word) - 1, device=self.device)
-                score = score + log_probs[:, steps, self.constant(word[1:])].sum(1)
+                steps = torch.arange(at, at + len(word) - 1, device=self.device)
+                score = score + behind[:, steps, self.constant(word[1:])].sum(1)
+                at += len(word) - 1
             scores.append(score)
         return torch.stack(scores, 1)
+
+    def _with_continuations(
+        self, prompt: Prompt | None, batch: Batch, chains: LabelIds
+    ) -> tuple[Tensor, Tensor]:
+        """Behind the text and behind each piece, from one forward that runs the text once."""
+        if not isinstance(prompt, MixedPrompts) and self._why_not_packed() is None:
+            try:
+                logits = self._packed_logits(prompt, batch, None, Continuations.of(chains, self.constant))
+                return logits[:, 0], logits[:, -sum(map(len, chains)) :]
+            except NotPackable:
+                pass
+        return self._one_by_one(self._cached_logits)(prompt, batch, chains)
+
+    def _one_by_one(self, run: Any) -> Any:
+        """The same from one forward for the text and one over text and pieces for each longer word."""
+
+        def behind(prompt: Prompt | None, batch: Batch, chains: LabelIds) -> tuple[Tensor, Tensor]:
+            first = run(prompt, batch, None)[:, 0]
+            longer = [run(prompt, append_pieces(batch, self.constant(chain)), None) for chain in chains]
+            return first, torch.cat(longer, 1)
+
+        return behind
 
     def _logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, by the fastest way that is open."""
@@ -91,14 +122,21 @@ class CausalLM(Backbone):
                 self._packed = reason
         return str(self._packed) if isinstance(self._packed, NotPackable) else now
 
-    def _packed_logits(self, prompt: Tensor | None, batch: Batch, rows: Tensor | None) -> Tensor:
+    def _packed_logits(
+        self,
+        prompt: Tensor | None,
+        batch: Batch,
+        rows: Tensor | None,
+        continuations: Continuations | None = None,
+    ) -> Tensor:
         assert isinstance(self._packed, PackedCausal) and batch.read_positions is not None
         packing = Packing.of(batch.attention_mask)
         texts = self.embed(packing.pack(batch.input_ids)[None])[0]
         keys = self._known_keys(prompt)
         in_row = None if prompt is None or keys is not None else self.prompt_rows(prompt, 1)[0]
+        behind = None if continuations is None else (continuations, self.embed(continuations.ids[None])[0])
         with self.narrowed(None, rows):
-            return self._packed.logits(texts, packing, batch.read_positions, in_row, keys)
+            return self._packed.logits(texts, packing, batch.read_positions, in_row, keys, behind)
 
     def _known_keys(self, prompt: Tensor | None) -> Keys | None:
         """The prompt's keys where the caller has said that it stays as it is."""
@@ -174,6 +212,39 @@ class CausalLM(Backbone):
     def generate(
         self, prompt: Prompt | None, batch: Batch, max_new_tokens: int, **options: Any
     ) -> list[list[int]]:
+        end = self.tokenizer.eos_token_id
+        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else end
+        plain = not options and end is not None and max_new_tokens > 0 and is_plain_greedy(self.model)
+        written = None
+        if plain and not isinstance(prompt, MixedPrompts) and self._why_not_packed() is None:
+            with suppress(NotPackable):
+                written = self._packed_greedy(prompt, batch, max_new_tokens, end)
+        if written is None:
+            written = self._model_generate(prompt, batch, max_new_tokens, end, pad, options)
+        special = {end, pad}
+        return [[token for token in row if token not in special] for row in written]
+
+    def _packed_greedy(
+        self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, end: int
+    ) -> list[list[int]]:
+        assert isinstance(self._packed, PackedCausal)
+        keys = self._known_keys(prompt)
+        if keys is None and prompt is not None:
+            keys = self._packed.keys(self.prompt_rows(prompt, 1)[0])
+        return greedy(
+            self._packed, self.embed, batch.input_ids, batch.attention_mask, keys, max_new_tokens, end
+        )
+
+    def _model_generate(
+        self,
+        prompt: Prompt | None,
+        batch: Batch,
+        max_new_tokens: int,
+        end: int | None,
+        pad: int | None,
+        options: dict[str, Any],
+    ) -> list[list[int]]:
+        """By the model's own ``generate``, the prompt in every row."""
         embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
         # generate() continues from the last column, so rows are shifted to end there; the padding then
         # stands in front of the prompt and leaves no hole between prompt and text.
@@ -183,19 +254,15 @@ class CausalLM(Backbone):
         attention_mask = (source >= 0).long()
         source = source.clamp(min=0)
         embeddings = embeddings.gather(1, source.unsqueeze(-1).expand(-1, -1, embeddings.shape[-1]))
-        eos = self.tokenizer.eos_token_id
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else eos
-        output = self.model.generate(
+        return self.model.generate(
             inputs_embeds=embeddings,
             attention_mask=attention_mask,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             pad_token_id=pad,
-            eos_token_id=eos,
+            eos_token_id=end,
             **options,
-        )
-        special = {eos, pad}
-        return [[token for token in row if token not in special] for row in output.tolist()]
+        ).tolist()
 
 
 class _Unchanged:

@@ -4,7 +4,7 @@ The layers are the model's own. What changes for the time of one forward: attent
 registered with transformers as an attention implementation), so that texts stand one behind another without
 padding; the last layer, which answers at the read positions only; and GPT-2's activation function, which
 torch has as one kernel. So no list of architectures is kept: a model qualifies when its attention can be
-exchanged and a small forward gives what the plain one gives.
+exchanged and a small forward gives what the plain one gives (``packed_check.py``).
 
 Shape letters as in ``base.py``; ``N`` real tokens of a batch, ``A`` attention heads, ``K`` key/value heads,
 ``D`` head width.
@@ -12,24 +12,28 @@ Shape letters as in ``base.py``; ``N`` real tokens of a batch, ``A`` attention h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prompt_hub.backbones.packing import Packing
-from prompt_hub.backbones.shared_attention import prompt_attention, read_attention, text_attention
+from prompt_hub.backbones.packed_runs import (
+    Keys,
+    NotPackable,
+    PromptRun,
+    Run,
+    TextRun,
+    TokenRun,
+    length_of,
+)
+from prompt_hub.backbones.packing import Continuations, Packing
 
 ATTENTION = "prompt_hub_shared"
 """The name under which transformers' models find the attention of this module."""
-
-Keys = Sequence[tuple[Tensor, Tensor]]
-"""Keys and values of a prompt, ``[P, K, D]`` each, a pair a layer."""
 
 _MEANINGLESS = {
     "position_ids",
@@ -42,80 +46,7 @@ _MEANINGLESS = {
 }
 """What models hand to their attention beside scale and mask and what does not change its result here."""
 
-
-class NotPackable(Exception):
-    """The model cannot run packed, or not this batch; the message says why."""
-
-
-class _KeysKnown(Exception):
-    """Ends a layer's forward once its keys and values are computed."""
-
-
-@dataclass
-class _Run:
-    """One forward.
-
-    prompt_len: prompt rows that stand in front of the texts. keys: of a prompt that does not. packing: of the
-    texts, None where the prompt runs alone. read: ``[B, M]`` text positions. kept: where the keys go, a pair
-    a layer. only_keys: the layer ends once it has its keys, which are ``last`` then.
-    """
-
-    prompt_len: int
-    keys: Keys | None = None
-    packing: Packing | None = None
-    read: Tensor | None = None
-    kept: list[tuple[Tensor, Tensor]] | None = None
-    last: tuple[Tensor, Tensor] | None = None
-    only_keys: bool = False
-
-    @property
-    def longest(self) -> int:
-        """Positions of the longest row, prompt included."""
-        before = self.prompt_len if self.keys is None else self.keys[0][0].shape[0]
-        return before + (0 if self.packing is None else self.packing.width)
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """``[n, A, D]``, ``[n, K, D]``, ``[n, K, D]`` to ``[n, A, D]``, prompt rows first."""
-        if self.kept is not None:
-            self.kept.append((key, value))
-        if self.only_keys:
-            self.last = key, value
-            raise _KeysKnown
-        if self.last is not None:
-            return self._attend_where_read(layer, query, scale)
-        split = self.prompt_len
-        prompt_key, prompt_value = self._prompt_keys(layer, key, value)
-        parts = []
-        if split:
-            parts.append(prompt_attention(query[:split], key[:split], value[:split], scale))
-        if self.packing is not None:
-            texts = query[split:], key[split:], value[split:]
-            parts.append(text_attention(*texts, prompt_key, prompt_value, self.packing, scale))
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
-
-    def _prompt_keys(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        if self.prompt_len:
-            return key[: self.prompt_len], value[: self.prompt_len]
-        return self.keys[layer] if self.keys is not None else (None, None)
-
-    def _attend_where_read(self, layer: int, query: Tensor, scale: float) -> Tensor:
-        assert self.last is not None and self.packing is not None and self.read is not None
-        key, value = self.last
-        prompt_key, prompt_value = self._prompt_keys(layer, key, value)
-        key, value = (self.packing.pad(part[self.prompt_len :]) for part in (key, value))
-        read = self.packing.places(self.read) - self.packing.starts[:, None]
-        allowed = torch.arange(self.packing.width, device=key.device) <= read.unsqueeze(-1)
-        query = query.view(*self.read.shape, *query.shape[1:])
-        mixed = read_attention(query, key, value, prompt_key, prompt_value, allowed, scale)
-        return mixed.flatten(0, 1)
-
-    def places(self) -> Tensor:
-        """``[B * M]``: where in the forward's row the read positions stand."""
-        assert self.packing is not None and self.read is not None
-        return self.packing.places(self.read).flatten() + self.prompt_len
-
-
-_running: ContextVar[_Run | None] = ContextVar("running", default=None)
+_running: ContextVar[Run | None] = ContextVar("running", default=None)
 
 
 def _attention(
@@ -158,46 +89,70 @@ class PackedCausal:
 
     def keys(self, rows: Tensor) -> Keys:
         """Keys and values of prompt rows ``[P, H]``."""
-        run = _Run(len(rows), kept=[])
+        run = PromptRun(len(rows))
         with self._running(run):
             self.decoder(inputs_embeds=rows[None], position_ids=_count(rows)[None], use_cache=False)
-        assert run.kept is not None
-        return run.kept
+        return run.keys
 
     def logits(
-        self, texts: Tensor, packing: Packing, read: Tensor, prompt: Tensor | None, keys: Keys | None
+        self,
+        texts: Tensor,
+        packing: Packing,
+        read: Tensor,
+        prompt: Tensor | None,
+        keys: Keys | None,
+        continuations: tuple[Continuations, Tensor] | None = None,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """The head's answer at ``read`` ``[B, M]``, ``[B, M, V]`` (or as many rows as the head has now).
 
         texts: ``[N, H]`` embeddings. prompt: ``[P, H]`` rows to run with the texts, or None. keys: of a
-        prompt that was run before, or None.
+        prompt that was run before, or None. continuations: of every text, with embeddings ``[T, H]``; read
+        at all T, ``[B, M + T, V]``. kept: takes the keys of texts and continuations.
         """
         prompt_len = 0 if prompt is None else len(prompt)
-        before = prompt_len if keys is None else keys[0][0].shape[0]
-        positions = packing.positions() + before
+        before = length_of(keys, prompt_len)
+        rows, positions = [texts], [packing.positions() + before]
         if prompt is not None:
-            texts = torch.cat([prompt, texts])
-            positions = torch.cat([_count(prompt), positions])
-        with self._running(_Run(prompt_len, keys, packing, read)):
-            return self.model(
-                inputs_embeds=texts[None], position_ids=positions[None], use_cache=False, return_dict=True
-            ).logits
+            rows.insert(0, prompt)
+            positions.insert(0, _count(prompt))
+        behind = None
+        if continuations is not None:
+            behind, embeddings = continuations
+            rows.append(embeddings.expand(packing.rows, -1, -1).flatten(0, 1))
+            positions.append((packing.lengths[:, None] + behind.depth).flatten() + before)
+        with self._running(TextRun(prompt_len, keys, packing, read, behind, kept)):
+            return self._answer(torch.cat(rows), torch.cat(positions))
+
+    def next_logits(
+        self, tokens: Tensor, positions: Tensor, keys: Keys | None, past: Keys, slots: Tensor, end: int
+    ) -> Tensor:
+        """``[B, V]`` behind one more token of each row, whose keys are added to ``past``.
+
+        tokens: ``[B, H]`` embeddings. positions: ``[B]``, prompt included. slots: ``[B]``, where in ``past``
+        their keys go, all below ``end``.
+        """
+        with self._running(TokenRun(keys, past, slots, end)):
+            return self._answer(tokens, positions)[0]
+
+    def _answer(self, rows: Tensor, positions: Tensor) -> Tensor:
+        return self.model(
+            inputs_embeds=rows[None], position_ids=positions[None], use_cache=False, return_dict=True
+        ).logits
 
     @contextmanager
-    def _running(self, run: _Run) -> Iterator[None]:
-        """The model's own layers, with this module's attention, last layer and activation function."""
+    def _running(self, run: Run) -> Iterator[None]:
+        """The model's own layers, but for attention, activation function and what the run exchanges."""
         config = self.decoder.config
-        before = config._attn_implementation
         token = _running.set(run)
         with ExitStack() as stack:
             stack.callback(_running.reset, token)
-            stack.callback(setattr, config, "_attn_implementation", before)
+            stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
             config._attn_implementation = ATTENTION
-            stack.enter_context(_exchanged(self.last_layer, _last_layer(self.last_layer.forward, run)))
-            if run.packing is not None:
-                stack.enter_context(_exchanged(self.decoder, _where_read(self.decoder.forward, run)))
             for module in self.activations:
                 stack.enter_context(_exchanged(module, _tanh_gelu))
+            for module, forward in run.exchanges(self.decoder, self.last_layer):
+                stack.enter_context(_exchanged(module, forward))
             yield
 
 
@@ -214,67 +169,6 @@ def _decoder_of(model: Any) -> tuple[Any, Any]:
         raise NotPackable("its list of layers was not found")
     parent, layers = found[0]
     return parent, layers[-1]
-
-
-def _last_layer(whole: Callable[..., Any], run: _Run) -> Callable[..., Any]:
-    """The last layer: keys and values everywhere, all the rest where it is read.
-
-    Its answers stand in front of a row as long as before (some models insist on its length).
-    """
-
-    def forward(hidden: Tensor, *inputs: Any, **named: Any) -> Any:
-        length = hidden.shape[1]
-        if run.packing is not None and 3 * len(run.places()) >= 2 * length:
-            return _front(whole(hidden, *inputs, **named), run.places(), length)
-        run.only_keys = True
-        try:
-            whole(hidden, *inputs, **named)
-        except _KeysKnown:
-            pass
-        else:
-            raise NotPackable("its last layer has no attention")
-        finally:
-            run.only_keys = False
-        if run.packing is None:
-            return hidden
-        places = run.places()
-
-        def at_places(value: Any) -> Any:
-            if isinstance(value, tuple):
-                return tuple(map(at_places, value))
-            if isinstance(value, Tensor) and value.ndim > 1 and value.shape[1] == length:
-                return value.index_select(1, places)
-            return value
-
-        narrow = {name: at_places(value) for name, value in named.items()}
-        answer = whole(at_places(hidden), *map(at_places, inputs), **narrow)
-        return _front(answer, None, length)
-
-    return forward
-
-
-def _front(answer: Any, places: Tensor | None, length: int) -> Any:
-    """``[1, n, H]`` at ``places`` (all: None), filled up with zeros to ``[1, length, H]``."""
-    if isinstance(answer, tuple):
-        return (_front(answer[0], places, length), *answer[1:])
-    if places is not None:
-        answer = answer.index_select(1, places)
-    return F.pad(answer, (0, 0, 0, max(0, length - answer.shape[1])))
-
-
-def _where_read(whole: Callable[..., Any], run: _Run) -> Callable[..., Any]:
-    """The decoder: ``[B, M, H]`` of the row that the last layer answered with."""
-
-    def forward(*inputs: Any, **named: Any) -> Any:
-        assert run.read is not None
-        output = whole(*inputs, **named)
-        hidden = output[0][0, : run.read.numel()].view(*run.read.shape, -1)
-        if isinstance(output, tuple):
-            return (hidden, *output[1:])
-        output.last_hidden_state = hidden
-        return output
-
-    return forward
 
 
 def _is_tanh_gelu(module: nn.Module) -> bool:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from prompt_hub.backbones.base import Batch
-from prompt_hub.backbones.packed_causal import NotPackable, PackedCausal
+from prompt_hub.backbones.packed_causal import PackedCausal
+from prompt_hub.backbones.packed_runs import NotPackable
 from prompt_hub.backbones.packing import Packing
 
 if TYPE_CHECKING:

@@ -46,15 +46,16 @@ def generated_texts(
     """``[n]`` greedy answers. A causal model's answer ends at its first line break, as its targets do."""
     texts = [""] * len(encoded)
     batches = batches_by_length([len(row.ids) for row in encoded.rows], batch_size)
-    for indices in track(batches, description, len(batches)):
-        batch = encoder.batch([encoded[index] for index in indices], with_targets=False)
-        output = encoder.backbone.generate(prompt, batch, encoder.task.max_target_length)
-        decoded = encoder.tokenizer.batch_decode(output, skip_special_tokens=True)
-        for index, text in zip(indices, decoded, strict=True):
-            text = text.strip()
-            if encoder.backbone.family == "causal_lm":
-                text = text.split("\n", 1)[0].strip()
-            texts[index] = text
+    with encoder.backbone.unchanged(prompt):
+        for indices in track(batches, description, len(batches)):
+            batch = encoder.batch([encoded[index] for index in indices], with_targets=False)
+            output = encoder.backbone.generate(prompt, batch, encoder.task.max_target_length)
+            decoded = encoder.tokenizer.batch_decode(output, skip_special_tokens=True)
+            for index, text in zip(indices, decoded, strict=True):
+                text = text.strip()
+                if encoder.backbone.family == "causal_lm":
+                    text = text.split("\n", 1)[0].strip()
+                texts[index] = text
     return texts
 
 
