@@ -205,3 +205,20 @@ def test_a_real_backbone_learns_the_made_up_reviews(tmp_path):
         floors=("no_prompt",),
     )
     assert result.evaluation.score >= result.evaluation.floors["no_prompt"]["accuracy"] + 0.1
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "roberta", "t5"])
+def test_gradient_checkpointing_gives_the_same_prompt(tiny, tmp_path, kind):
+    """With evaluations in between, which keep nothing anyway."""
+    task, backbone = get_task("sst2"), tiny(kind)
+    found = [
+        train_prompt(
+            backbone, task, skewed(),
+            arguments(tmp_path, max_steps=4, learning_rate=0.02, gradient_checkpointing=checkpointing),
+            tmp_path / str(checkpointing),
+        ).prompt
+        for checkpointing in (False, True)
+    ]  # fmt: skip
+    moved = (found[0].embeddings - found[0].initial).norm()
+    assert (found[1].embeddings - found[0].embeddings).norm() <= 1e-5 * moved
+    assert not backbone.is_recomputed

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prompt_hub.backbones.recomputing import recomputed
 from prompt_hub.errors import UserError
 
 FAMILIES = ("masked_lm", "causal_lm", "seq2seq_lm")
@@ -120,14 +121,20 @@ class Backbone(ABC):
         tokenizer: Any,
         revision: str | None = None,
         embedding_hash: str | None = None,
+        quantized: str | None = None,
     ) -> None:
-        """embedding_hash: of the embeddings as they are stored, where the model was narrowed since."""
+        """embedding_hash: of the embeddings as they are stored, where the model was narrowed since.
+        quantized: ``8bit`` or ``4bit``, where the layers' weights are.
+        """
         self.name = name
         self.revision = revision
         self._embedding_hash = embedding_hash
         self.model: Any = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self._identity: BackboneIdentity | None = None
+        self.quantized = quantized
+        self._recomputed = 0
+        self._recomputing = ExitStack()
         self._constants: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     # -- facts -----------------------------------------------------------------------------------
@@ -157,6 +164,11 @@ class Backbone(ABC):
     @property
     def dtype(self) -> torch.dtype:
         return self.embedding_matrix.dtype
+
+    @property
+    def precision(self) -> str:
+        """As ``--dtype`` takes it: what a result depends on besides the weights."""
+        return self.quantized or str(self.dtype).removeprefix("torch.")
 
     @property
     def max_positions(self) -> int | None:
@@ -237,6 +249,28 @@ class Backbone(ABC):
         computed once for all batches (without gradients). Outside, nothing is kept."""
         yield
 
+    @contextmanager
+    def recomputed(self) -> Iterator[None]:
+        """Inside the block gradients cost less memory and more time: layers run again in the backward pass.
+
+        The backward pass belongs into the block. Blocks may overlap. Raises ``UserError`` for a model whose
+        layers are not found.
+        """
+        if not self._recomputed:
+            self._recomputing.enter_context(recomputed(self.model))
+        self._recomputed += 1
+        try:
+            yield
+        finally:
+            self._recomputed -= 1
+            if not self._recomputed:
+                self._recomputing.close()
+
+    @property
+    def is_recomputed(self) -> bool:
+        """Whether a ``recomputed`` block is open."""
+        return self._recomputed > 0
+
     @torch.no_grad()
     def read_features(self, prompt: Prompt | None, batch: Batch) -> Tensor:
         """``[B, H]`` float32: what enters the head at the (first) position that is read.
@@ -301,7 +335,11 @@ class Backbone(ABC):
         base = getattr(self.model, self.model.base_model_prefix, None)
         head = self.model.get_output_embeddings()
         whole_head = head.forward
+        # Weights that are brought to a device only while they are used have nothing to take rows from.
+        offloaded = head.weight.device.type == "meta"
         if rows is not None:
+            rows = rows.to(head.weight.device if not offloaded else self.device)
+        if rows is not None and not offloaded:
             weight = head.weight.index_select(0, rows)
             bias = None if head.bias is None else head.bias.index_select(0, rows)
         gathered = read_positions is None
@@ -321,7 +359,12 @@ class Backbone(ABC):
             # Some models (OPT) call a part of their base model instead of the base model itself.
             if not gathered:
                 hidden = gather_rows(hidden, read_positions)
-            return whole_head(hidden) if rows is None else F.linear(hidden, weight, bias)
+            if rows is None:
+                return whole_head(hidden)
+            if offloaded:
+                logits = whole_head(hidden)
+                return logits.index_select(-1, rows.to(logits.device))
+            return F.linear(hidden.to(weight.device), weight, bias)
 
         handle = base.register_forward_hook(after_base) if isinstance(base, nn.Module) else None
         own_forward = head.__dict__.get("forward")
@@ -356,7 +399,7 @@ class Backbone(ABC):
 def gather_rows(hidden: Tensor, positions: Tensor | None) -> Tensor:
     """``[B, S, H]`` and ``[B, M]`` to ``[B, M, H]``."""
     assert positions is not None
-    index = positions.unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
+    index = positions.to(hidden.device).unsqueeze(-1).expand(-1, -1, hidden.shape[-1])
     return hidden.gather(1, index)
 
 

@@ -152,6 +152,9 @@ class CausalLM(Backbone):
 
     def _cached_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """As ``_logits``, each prompt's key/value cache computed once and shared over its rows."""
+        if self.is_recomputed and torch.is_grad_enabled():
+            # A layer that runs again would write its keys into the cache again.
+            return self._uncached_logits(prompt, batch, rows)
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
         if prompt is not None:
             cache = self.prompt_cache(prompt, batch.size)
@@ -161,6 +164,15 @@ class CausalLM(Backbone):
         with self.narrowed(batch.read_positions, rows):
             return self.model(
                 input_ids=batch.input_ids, use_cache=prompt is not None, return_dict=True, **inputs
+            ).logits
+
+    def _uncached_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """As ``_logits``, the prompt in front of every row."""
+        embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
+        assert batch.read_positions is not None
+        with self.narrowed(batch.read_positions + prompt_len, rows):
+            return self.model(
+                inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False, return_dict=True
             ).logits
 
     def _where_read(self, hidden: Tensor, batch: Batch) -> Tensor:

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from prompt_hub.mini.backbones import MINI_BACKBONES, mini_backbone
 
 _CLASSES: dict[str, type[Backbone]] = {cls.family: cls for cls in (MaskedLM, CausalLM, Seq2SeqLM)}
 _REGISTERED: dict[str, str] = {}
+
+BALANCED = "balanced"
+QUANTIZED = ("8bit", "4bit")
 
 BUILT_IN = {
     **{name: f"{what}, inside this package" for name, what in MINI_BACKBONES.items()},
@@ -49,17 +53,22 @@ def load_backbone(
     name: str,
     *,
     revision: str | None = None,
-    device: str | torch.device | None = None,
+    device: str | torch.device | Mapping[str, Any] | None = None,
     dtype: str | torch.dtype = "auto",
 ) -> Backbone:
     """Load a frozen backbone with its tokenizer.
 
     name: a registered or built-in name, a folder below ``PROMPT_HUB_BACKBONES``, a local folder, a
-    ``.gguf`` file, or a Hub id. device: default CUDA when there is one. dtype: ``auto`` is float32 on a
-    CPU and bfloat16 on a GPU that has it. Raises ``UserError`` for anything that cannot be loaded.
+    ``.gguf`` file, or a Hub id. device: default CUDA when there is one; ``balanced`` spreads the layers over
+    all GPUs, and over main memory where they do not suffice; or a device map as transformers takes it, from
+    module names to devices. dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU that has it; ``8bit``
+    and ``4bit`` (NF4) quantise the layers' weights with bitsandbytes and compute in what ``auto`` is. Raises
+    ``UserError`` for anything that cannot be loaded.
     """
-    chosen_device = pick_device(device)
-    torch_dtype = pick_dtype(dtype, chosen_device)
+    spread = device if isinstance(device, Mapping) or device == BALANCED else None
+    chosen_device = pick_device(None if spread else device)  # type: ignore[arg-type]
+    bits = dtype if dtype in QUANTIZED else None
+    torch_dtype = pick_dtype("auto" if bits else dtype, chosen_device)
     source = resolve(name)
     if revision and Path(source).exists():
         raise UserError(
@@ -67,13 +76,69 @@ def load_backbone(
         )
     config = _load_config(name, source, revision)
     family = family_of(config, name)
+    if spread is not None or bits is not None:
+        options = placed(spread if spread is not None else chosen_device, torch_dtype, bits)
+        model, tokenizer = _load_model(name, source, family, revision, options)
+        _keep_gradients(model)
+        embeddings = _embeddings_of(model, name)
+        return _CLASSES[family](name, model, tokenizer, revision, hash_tensor(embeddings), bits)
     # float16 rounds otherwise than the bfloat16 of the hash, so the hash is taken before.
     stored = "auto" if torch_dtype == torch.float16 else torch_dtype
-    model, tokenizer = _load_model(name, source, family, revision, stored)
+    model, tokenizer = _load_model(name, source, family, revision, {"dtype": stored})
     hashed = hash_tensor(model.get_input_embeddings().weight)
     return _CLASSES[family](
         name, model.to(device=chosen_device, dtype=torch_dtype), tokenizer, revision, hashed
     )
+
+
+def placed(
+    device: str | torch.device | Mapping[str, Any], dtype: torch.dtype, bits: str | None
+) -> dict[str, Any]:
+    """Options of ``from_pretrained`` for a model that is spread over devices or quantised.
+
+    Raises ``UserError`` where a package is missing, and for float16, in which the embeddings cannot be told
+    from those of other dtypes.
+    """
+    if dtype == torch.float16:
+        raise UserError(
+            "A backbone that is spread over devices computes in bfloat16 or float32, not in float16. Use "
+            "--dtype bfloat16."
+        )
+    device_map: Any = {"": device} if isinstance(device, torch.device) else device
+    options: dict[str, Any] = {"dtype": dtype, "device_map": device_map}
+    if bits is None:
+        return options
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise UserError(
+            f"--dtype {bits} needs the package bitsandbytes: pip install 'prompt-hub[quantization]'"
+        )
+    from transformers import BitsAndBytesConfig
+
+    options["quantization_config"] = (
+        BitsAndBytesConfig(load_in_8bit=True)
+        if bits == "8bit"
+        else BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    )
+    return options
+
+
+def _keep_gradients(model: Any) -> None:
+    """Of 4-bit layers on a CPU: bitsandbytes repacks them at the first forward without gradients, for a
+    kernel that has no backward, and prompts would get a gradient of zero from then on.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _embeddings_of(model: Any, name: str) -> torch.Tensor:
+    weight: torch.Tensor = model.get_input_embeddings().weight
+    if weight.device.type == "meta":
+        raise UserError(
+            f"The input embeddings of backbone {name!r} would not stay on a device, but prompts stand among "
+            "them. Give a device map that keeps them there, or --dtype 8bit or 4bit, or more memory."
+        )
+    return weight
 
 
 def resolve(name: str) -> str:
@@ -154,7 +219,8 @@ def pick_device(device: str | torch.device | None) -> torch.device:
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
-            f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N."
+            f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N, "
+            f"{BALANCED}."
         ) from None
     return chosen
 
@@ -175,7 +241,7 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
         "fp16": torch.float16,
     }
     if dtype not in known:
-        raise unknown_name("dtype", dtype, ["auto", *known])
+        raise unknown_name("dtype", dtype, ["auto", *known, *QUANTIZED])
     return known[dtype]
 
 
@@ -194,8 +260,9 @@ def _load_config(name: str, source: str, revision: str | None) -> Any:
 
 
 def _load_model(
-    name: str, source: str, family: str, revision: str | None, dtype: torch.dtype | str
+    name: str, source: str, family: str, revision: str | None, options: dict[str, Any]
 ) -> tuple[Any, Any]:
+    """Model and tokenizer. options: dtype, device map and quantisation, as ``from_pretrained`` takes them."""
     from transformers import (
         AutoModelForCausalLM,
         AutoModelForMaskedLM,
@@ -211,7 +278,7 @@ def _load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         model, report = loader.from_pretrained(
-            source, revision=revision, dtype=dtype, trust_remote_code=False, output_loading_info=True
+            source, revision=revision, trust_remote_code=False, output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise UserError(f"Backbone {name!r} cannot be loaded: {first_line(error)}") from None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ from prompt_hub.backbones.packed_runs import (
     length_of,
 )
 from prompt_hub.backbones.packing import Continuations, Packing
+from prompt_hub.backbones.recomputing import run_again_in
 
 ATTENTION = "prompt_hub_shared"
 """The name under which transformers' models find the attention of this module."""
@@ -121,7 +123,8 @@ class PackedCausal:
             behind, embeddings = continuations
             rows.append(embeddings.expand(packing.rows, -1, -1).flatten(0, 1))
             positions.append((packing.lengths[:, None] + behind.depth).flatten() + before)
-        with self._running(TextRun(prompt_len, keys, packing, read, behind, kept)):
+        again = partial(TextRun, prompt_len, keys, packing, read, behind)
+        with self._running(again(kept)), run_again_in(lambda: self._running(again())):
             return self._answer(torch.cat(rows), torch.cat(positions))
 
     def next_logits(

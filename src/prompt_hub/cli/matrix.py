@@ -86,6 +86,7 @@ def matrix(
     patience: t.PatienceOption = None,
     limit_train: t.LimitTrainOption = None,
     eval_batch_size: o.EvalBatchOption = 32,
+    gradient_checkpointing: t.CheckpointingOption = False,
     layout: o.LayoutOption = None,
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
@@ -152,6 +153,7 @@ def matrix(
         prompt_len=prompt_len,
         init=init,
         hold_out=hold_out,
+        gradient_checkpointing=gradient_checkpointing,
         device=device,
         layout=layout,
     )

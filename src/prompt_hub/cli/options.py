@@ -45,8 +45,14 @@ TemplateOption = Annotated[
     typer.Option(help="Text round the fields, such as '{text_a} It was {mask}.'", rich_help_panel=DATA),
 ]
 LayoutOption = Annotated[str | None, typer.Option(help="Layout; default: the family's, or the prompt's own.")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.", rich_help_panel=COMPUTE)]
-DtypeOption = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=COMPUTE)]
+DeviceOption = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:N, balanced (over all GPUs).", rich_help_panel=COMPUTE),
+]
+DtypeOption = Annotated[
+    str,
+    typer.Option(help="auto, float32, bfloat16, float16, 8bit, 4bit.", rich_help_panel=COMPUTE),
+]
 EvalBatchOption = Annotated[
     int, typer.Option(min=1, help="Rows an evaluation batch.", rich_help_panel=COMPUTE)
 ]

@@ -53,6 +53,7 @@ def train(
         typer.Option(help="Seeds, with commas between: a prompt each, in OUTPUT/seed-N."),
     ] = None,
     together: t.TogetherOption = False,
+    gradient_checkpointing: t.CheckpointingOption = False,
     hold_out: t.HoldOutOption = 200,
     eval_every: t.EvalEveryOption = None,
     patience: t.PatienceOption = None,
@@ -138,6 +139,7 @@ def train(
         hold_out=hold_out,
         layout=layout,
         report_to=report_to,
+        gradient_checkpointing=gradient_checkpointing,
     )
     # One process of several has a device of its own, which only the arguments know.
     where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device

@@ -62,6 +62,14 @@ TogetherOption = Annotated[
         rich_help_panel=o.COMPUTE,
     ),
 ]
+CheckpointingOption = Annotated[
+    bool,
+    typer.Option(
+        "--gradient-checkpointing",
+        help="Run layers again in the backward pass: less memory, more time.",
+        rich_help_panel=o.COMPUTE,
+    ),
+]
 ReportOption = Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")]
 
 

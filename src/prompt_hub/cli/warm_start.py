@@ -70,6 +70,7 @@ def warm_start(
     layout: o.LayoutOption = None,
     report_to: t.ReportOption = "none",
     together: t.TogetherOption = False,
+    gradient_checkpointing: t.CheckpointingOption = False,
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
@@ -136,6 +137,7 @@ def warm_start(
         # Named here already, because the usual recipe goes by the layout.
         layout=layout or warm.prompt.metadata.layout,
         report_to=report_to,
+        gradient_checkpointing=gradient_checkpointing,
         evaluations=EVALUATIONS,
     )
     if args.world_size > 1:

@@ -217,6 +217,7 @@ class MaskingStudy:
         about: dict[str, Any] = {
             "backbone": self.backbone.identity.embedding_hash,
             "dtype": str(self.backbone.dtype),
+            **({"weights": self.backbone.quantized} if self.backbone.quantized else {}),
             "target": [target.name, target.prompt.hash, target.task.fingerprint(), target.rows.fingerprint],
             "relation": target.relation,
             "trained on": None if target.prompt.train_rows is None else _hash(target.prompt.train_rows),

@@ -43,7 +43,8 @@ class PromptTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Branch, tag or commit of the backbone on the Hub."}
     )
     backbone_dtype: str = field(
-        default="auto", metadata={"help": "auto, float32, bfloat16 or float16: the frozen model's weights."}
+        default="auto",
+        metadata={"help": "auto, float32, bfloat16, float16, 8bit or 4bit: the frozen weights."},
     )
     dataset: str = field(default="sst2", metadata={"help": "Task name, alias or YAML file."})
     data_dir: str | None = field(

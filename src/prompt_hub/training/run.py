@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -127,7 +128,8 @@ def train_prompt(
         if checkpoint is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         record.save(record_path)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with backbone.recomputed() if args.gradient_checkpointing else nullcontext():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained, steps = trainer.prompt, trainer.state.global_step
     if not torch.isfinite(trained).all():
         raise UserError(
@@ -207,7 +209,7 @@ def run_settings(args: PromptTrainingArguments, encoder: Encoder, train: Split) 
         "init": args.init,
         "init_prompt": SoftPrompt.from_pretrained(place).hash if place else None,
         **schedule_settings(args),
-        "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
+        "dtype": encoder.backbone.precision,
     }
 
 

@@ -57,7 +57,7 @@ def plan_matrix(
             raise UserError(target.problem)
     return Plan(
         backbone=backbone.identity.to_dict(),
-        dtype=str(backbone.dtype).removeprefix("torch."),
+        dtype=backbone.precision,
         layout=placed.name,
         split=split,
         limit=limit,

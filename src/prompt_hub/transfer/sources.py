@@ -24,7 +24,14 @@ from prompt_hub.transfer.plan import Source, key_of, model_identity
 SAMPLE_SEED = 0
 """Draws the rows where a limit is given: the same for every seed of a training, so that seeds compare."""
 
-_WITHOUT_INFLUENCE = ("output_dir", "disable_tqdm", "use_cpu", "report_to", "per_device_eval_batch_size")
+_WITHOUT_INFLUENCE = (
+    "output_dir",
+    "disable_tqdm",
+    "use_cpu",
+    "report_to",
+    "per_device_eval_batch_size",
+    "gradient_checkpointing",
+)
 
 
 @dataclass(frozen=True)

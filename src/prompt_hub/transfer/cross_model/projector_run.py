@@ -8,6 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -132,7 +133,9 @@ def train_projector(
     )  # fmt: skip
     trainer = _trainer(module, data, recipe, args, folder)
     record.save(folder / RECORD_NAME)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    backbone = data[0].encoder.backbone
+    with backbone.recomputed() if args.gradient_checkpointing else nullcontext():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     weights = {name: weight.detach().cpu() for name, weight in module.projector.state_dict().items()}
     # The optimiser's two moments are twice the weights; the Trainer holds them in a circle of references.
@@ -189,7 +192,7 @@ def _settings(
         "source": source.to_dict(),
         "target": encoder.backbone.identity.to_dict(),
         "layout": encoder.layout.name,
-        "dtype": str(encoder.backbone.dtype).removeprefix("torch."),
+        "dtype": encoder.backbone.precision,
         "recipe": asdict(recipe),
         "constant": constant,
         "tasks": [
