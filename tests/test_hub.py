@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from prompt_hub.errors import UserError
 from prompt_hub.hub import PromptHub
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.training_args import PromptTrainingArguments
+from prompt_hub.transfer.cross_model.base import CrossModelMap
 
 ROOT = Path(__file__).parents[1]
 WORDS = "the film was good bad great awful plot actor scene story boring lovely".split()
@@ -140,6 +142,51 @@ def test_training_and_evaluation_do_not_change_the_callers_arguments(seed_world)
     trainer.train_prompt()
     trainer.eval_prompt()
     assert args.to_json_string() == before
+
+
+def test_cross_model_training_trains_a_projector_and_leaves_the_arguments_alone(seed_world):
+    args = small()
+    before = args.to_json_string()
+    trainer = PromptHub(args=args)
+    cross_model_train = trainer.cross_model_train(
+        source_model='roberta-base', target_model='roberta-large', task='sst2'
+    )  # fmt: skip
+    cross_model_eval = trainer.cross_model_eval(
+        source_model='roberta-base', target_model='roberta-large', task='sst2'
+    )  # fmt: skip
+    assert args.to_json_string() == before and args.learning_rate == 1e-2
+    assert (
+        cross_model_train["training"]["learning_rate"] == 1e-2 and cross_model_train["training"]["steps"] == 4
+    )
+    assert cross_model_eval["accuracy"] == cross_model_train["accuracy"] and cross_model_eval["n"] == 24
+    assert "projector ignores its input" in cross_model_eval["verdict"]  # one task: the constant is the same
+
+    found = CrossModelMap.from_pretrained(trainer.map_folder("roberta-base", "roberta-large", "sst2"))
+    torch.manual_seed(args.seed)
+    start = found.network.build().state_dict()
+    assert all(not torch.equal(found.tensors[name], weight) for name, weight in start.items())
+    made = SoftPrompt.from_pretrained(seed_world / "outputs" / "roberta-large" / "sst2-from-roberta-base")
+    assert made.metadata.parent["map"] == found.hash
+    # A second call trains again: with another seed it comes to another projector.
+    args.seed = 7
+    again = trainer.cross_model_train('roberta-base', 'roberta-large', 'sst2')  # fmt: skip
+    assert again["map"] != found.hash
+
+
+def test_a_projector_is_evaluated_on_another_task_too(seed_world):
+    trainer = PromptHub(args=small(learning_rate=None, flatten_proj=False))
+    trainer.cross_model_train('roberta-base', 'roberta-large', 'sst2')  # fmt: skip
+    trainer.train_prompt('roberta-base', 'rotten_tomatoes')  # fmt: skip
+    result = trainer.cross_model_eval(
+        'roberta-base', 'roberta-large', 'rotten_tomatoes', trained_on='sst2'
+    )  # fmt: skip
+    assert result["task"] == "rotten_tomatoes" and result["trained_on"] == "sst2"
+    assert result["training"]["recipe"]["network"] == "per-token"
+    assert result["training"]["learning_rate"] == 3e-3
+    with pytest.raises(UserError, match=r"cross_model_train\('roberta-base', 'roberta-large', 'imdb'\)"):
+        trainer.cross_model_eval('roberta-base', 'roberta-large', 'imdb')  # fmt: skip
+    with pytest.raises(UserError, match="target_model='roberta-large'"):
+        trainer.cross_model_train('roberta-base', task='sst2')  # fmt: skip
 
 
 def test_a_missing_prompt_says_how_to_train_it(seed_world):

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from prompt_hub.backbones import Backbone, load_backbone
+from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.stored import evaluate_stored
 from prompt_hub.neurons import selection
@@ -25,6 +26,11 @@ from prompt_hub.tasks import Split, Task, get_task, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import train_prompt
 from prompt_hub.transfer.auto_start import with_start
+from prompt_hub.transfer.cross_model.base import CrossModelMap
+from prompt_hub.transfer.cross_model.controls import evaluate_projected
+from prompt_hub.transfer.cross_model.projector_run import TaskData
+from prompt_hub.transfer.cross_model.recipe import Recipe
+from prompt_hub.transfer.cross_model.train_map import Material, train_map
 from prompt_hub.transfer.starts import Source
 from prompt_hub.transfer.warm_starts import train_from
 
@@ -105,6 +111,84 @@ class PromptHub:
         left_out = {"removed_overlap": removed["validation"], "removed_train_overlap": removed["train"]}
         return _flat({**result.to_dict(), "source_task": source.name, **left_out})
 
+    # -- another backbone ------------------------------------------------------------------------
+
+    def cross_model_train(
+        self, source_model: str | None = None, target_model: str | None = None, task: str | None = None
+    ) -> dict[str, Any]:
+        """Train a projector from prompts of ``source_model`` to prompts of ``target_model`` on a task.
+
+        The source's prompt is the stored one, or is trained first. The loss is the target's; both models and
+        the prompt are frozen. ``args.learning_rate`` None takes the projector's own rate; ``flatten_proj``
+        False a projector a row, else the paper's. The map is stored in
+        ``<output_dir>/<source>-to-<target>/<task>``, what it makes of the prompt in
+        ``<output_dir>/<target>/<task>-from-<source>``; a second call trains again. Returned is what
+        ``cross_model_eval`` gives.
+        """
+        source_name, target_name = source_model or self.args.backbone, self._target(target_model)
+        chosen = self.task(task)
+        if not self.folder(source_name, chosen.name).is_dir():
+            self.train_prompt(source_name, chosen.name)
+        prompt = self.prompt(source_name, chosen.name)
+        source, target = self.backbone(source_name), self.backbone(target_name)
+        encoder = Encoder(target, chosen, prompt.prompt_len, self.args.layout)
+        material = Material(
+            source,
+            target,
+            {chosen.name: TaskData(encoder, prompt, None, self._split(chosen, "train"))},
+            [chosen.name],
+            {chosen.name: self._split(chosen, "validation")},
+        )
+        recipe = Recipe(network="per-token" if self.args.flatten_proj is False else "flat")
+        folder = self.map_folder(source_name, target_name, chosen.name)
+        result = train_map(material, recipe, copy.copy(self.args), folder, resume=False)
+        result.found.save_pretrained(folder)
+        made = result.found.apply(prompt)
+        made.save_pretrained(self.folder(target_name, f"{chosen.name}-from-{_as_folder(source_name)}"))
+        return self.cross_model_eval(source_name, target_name, chosen.name)
+
+    def cross_model_eval(
+        self,
+        source_model: str | None = None,
+        target_model: str | None = None,
+        task: str | None = None,
+        trained_on: str | None = None,
+    ) -> dict[str, Any]:
+        """Score what a stored projector makes of the source's prompt for ``task``, beside its controls.
+
+        trained_on: the task of the projector; default ``task`` itself. ``controls`` and ``verdict`` say
+        whether the source matters.
+        """
+        source_name, target_name = source_model or self.args.backbone, self._target(target_model)
+        chosen = self.task(task)
+        known = self.task(trained_on or chosen.name).name
+        folder = self.map_folder(source_name, target_name, known)
+        if not folder.is_dir():
+            raise UserError(
+                f"There is no projector from {source_name!r} to {target_name!r} for task {known!r} in "
+                f"{folder}. Train it first: cross_model_train({source_name!r}, {target_name!r}, {known!r})."
+            )
+        found = CrossModelMap.from_pretrained(folder)
+        prompt = self.prompt(source_name, chosen.name)
+        own = self.folder(target_name, chosen.name)
+        result = evaluate_projected(
+            found,
+            prompt,
+            self.backbone(target_name),
+            chosen,
+            self._split(chosen, "validation"),
+            own=SoftPrompt.from_pretrained(own) if own.is_dir() else None,
+            batch_size=self.args.per_device_eval_batch_size,
+            seed=self.args.seed,
+        )
+        about = {"source_backbone": source_name, "map": found.hash, "projector": str(folder)}
+        return _flat({**result.to_dict(), **about, "training": found.training, "trained_on": known})
+
+    def _target(self, target_model: str | None) -> str:
+        if target_model is None:
+            raise UserError("Name the backbone that prompts are brought to: target_model='roberta-large'.")
+        return target_model
+
     # -- neurons ---------------------------------------------------------------------------------
 
     def activated_neuron(self, model: str | None = None, task: str | None = None) -> tuple[Tensor, Tensor]:
@@ -174,6 +258,10 @@ class PromptHub:
     def folder(self, model: str, task: str) -> Path:
         """Where the prompt of a backbone and task is stored."""
         return Path(self.args.output_dir or "outputs") / _as_folder(model) / _as_folder(task)
+
+    def map_folder(self, source: str, target: str, task: str) -> Path:
+        """Where the projector between two backbones that was trained on a task is stored."""
+        return self.folder(f"{_as_folder(source)}-to-{_as_folder(target)}", task)
 
     def prompt(self, model: str | None = None, task: str | None = None) -> SoftPrompt:
         """The stored prompt. Raises ``UserError`` when it was not trained here yet."""

@@ -37,6 +37,7 @@ from prompt_hub.training.run import (
 from prompt_hub.training.trainer import FrozenBackboneTrainer, last_complete_checkpoint
 from prompt_hub.transfer.cross_model.mixture import (
     DISTANCE,
+    TASK_TUNING,
     Collate,
     ProjectorModule,
     TaskBatchSampler,
@@ -53,12 +54,13 @@ WEIGHTS_NAME = "projector.safetensors"
 class TaskData:
     """A task that a projector is trained or judged on.
 
-    encoder: of the target backbone. source: the source backbone's prompt. own: the target's. train: rows.
+    encoder: of the target backbone. source: the source backbone's prompt. own: the target's, None where there
+    is none (``distance`` needs it). train: rows.
     """
 
     encoder: Encoder
     source: SoftPrompt
-    own: SoftPrompt
+    own: SoftPrompt | None
     train: Split
 
     @property
@@ -111,7 +113,7 @@ def train_projector(
     sources = torch.stack([one.source.embeddings for one in data])
     if constant:
         sources = sources[:1].expand_as(sources)
-    own = torch.stack([one.own.embeddings for one in data]) if recipe.objective != "task-tuning" else None
+    own = _own_prompts(data) if recipe.objective != TASK_TUNING else None
     network = recipe.network_for(
         (sources.shape[1], sources.shape[2]), (data[0].encoder.prompt_len, data[0].encoder.backbone.hidden)
     )
@@ -184,6 +186,17 @@ def _trainer(
     )
 
 
+def _own_prompts(data: Sequence[TaskData]) -> Tensor:
+    """``[K, P_t, H_t]``. Raises ``UserError`` where a task has none."""
+    missing = [one.name for one in data if one.own is None]
+    if missing:
+        raise UserError(
+            f"There is no prompt of the target backbone for {', '.join(missing)}, and the distance aims at "
+            "it. Train it first, or use --method task-tuning."
+        )
+    return torch.stack([one.own.embeddings for one in data if one.own is not None])
+
+
 def _settings(
     data: Sequence[TaskData], source: BackboneIdentity, recipe: Recipe, constant: bool
 ) -> dict[str, Any]:
@@ -201,7 +214,7 @@ def _settings(
                 "task_fingerprint": one.encoder.task.fingerprint(),
                 "data_fingerprint": one.train.fingerprint,
                 "source_prompt": one.source.hash,
-                "own_prompt": one.own.hash if recipe.objective != "task-tuning" else None,
+                "own_prompt": one.own.hash if one.own and recipe.objective != TASK_TUNING else None,
             }
             for one in data
         ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,16 +128,20 @@ def train_map(
     folder: Path,
     *,
     leave_one_out: bool = True,
+    resume: bool = True,
     note: Callable[[JudgedTask], None] = lambda judged: None,
 ) -> TrainedMap:
     """Train a projector on the material's tasks and judge it; everything is kept below ``folder``.
 
     leave_one_out: with several tasks, also train one without each of them and judge it on that task. note:
-    is called with each judged task. A call that was interrupted goes on where it was. The map is not saved.
+    is called with each judged task. resume: a call that was interrupted goes on where it was; without it
+    everything is trained anew. The map is not saved.
     """
     if args.world_size > 1:
         raise UserError("Projectors are trained in one process. Start without torchrun or accelerate.")
     args = _copy(args, learning_rate=args.learning_rate or RATES[recipe.network])
+    if not resume:
+        shutil.rmtree(folder / RUNS, ignore_errors=True)
     trainer = _Trainer(material, recipe, args, folder / RUNS)
     judged: list[JudgedTask] = []
 
