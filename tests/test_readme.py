@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import printed_code
+from printed_code import ROOT, blocks, run
 from tiny_models import build
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(ROOT / "README.md")
 WORDS = "the film was good bad great awful plot actor scene story boring lovely what a".split()
 
 
@@ -56,19 +54,7 @@ def world(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(world) -> dict[str, str]:
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PROMPT_HUB_DATA": str(world / "data"),
-        "PROMPT_HUB_BACKBONES": str(world / "models"),
-        "PYTHONWARNINGS": "ignore",
-    }
-
-
-def run(language: str, code: str, world: Path, environment: dict[str, str]) -> None:
-    line = ["bash", "-euo", "pipefail", "-c", code] if language == "bash" else [sys.executable, "-c", code]
-    done = subprocess.run(line, cwd=world, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
+    return printed_code.environment(world / "data", world / "models")
 
 
 @pytest.mark.slow
