@@ -25,16 +25,16 @@ def folder(tmp_path_factory) -> Path:
     """What somebody has who comes from the old code: its checkpoints and prompts, data, backbones."""
     here = tmp_path_factory.mktemp("old")
     chooser = random.Random(3)
-    for task in ("sst2", "rotten_tomatoes"):
+    for task in ("sst2", "rotten_tomatoes", "imdb", "tweeteval_sentiment"):
         (here / "data" / task).mkdir(parents=True)
-        for split, count in (("train", 64), ("validation", 24)):
+        for split, count in (("train", 40), ("validation", 24)):
             texts = [" ".join(chooser.choices(WORDS, k=chooser.randint(4, 9))) for _ in range(count)]
             rows = [json.dumps({"text_a": text, "label": index % 2}) for index, text in enumerate(texts)]
             (here / "data" / task / f"{split}.jsonl").write_text("\n".join(rows))
     for name, kind in MODELS.items():
         build(kind, here / "models" / name, positions=256)
     torch.manual_seed(0)
-    for name in ("SST2PromptRoberta", "IMDBPromptRoberta"):
+    for name in ("SST2PromptRoberta", "IMDBPromptRoberta", "tweetevalsentimentPromptRoberta"):
         (here / "task_prompt_emb" / name).mkdir(parents=True)
         torch.save(torch.randn(100, 32), here / "task_prompt_emb" / name / "task_prompt")
     checkpoint = here / "outputs" / "sst2" / "prompt_emb" / "checkpoint-4000"
