@@ -18,6 +18,7 @@ import torch
 
 from printed_code import ROOT, Session
 from prompt_hub.mini.backbones import mini_backbone
+from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.tasks import get_task, load_split
 
 PROMPT_LENGTH = 100
@@ -151,6 +152,22 @@ eval_results = trainer.eval_prompt()
     found = session["cross_task_eval_results"]
     assert (found["task"], found["source_task"]) == ("rotten_tomatoes", "sst2")
     assert found["prompt_hash"] == trained.hash and found["n"] == VALIDATION_ROWS
+
+    # ### Cross-Model Transfer. Step 1: cross-model training
+    session.python(
+        "trainer.cross_model_train(source_model='roberta-base', target_model='roberta-large', task='sst2')"
+    )
+    # Step 2: cross-model evaluation
+    session.python(
+        "cross_model_eval_results = trainer.cross_model_eval("
+        "source_model='roberta-base', target_model='roberta-large', task='sst2')"
+    )
+    projected = SoftPrompt.from_pretrained(Path("outputs") / "roberta-large" / "sst2-from-roberta-base")
+    assert projected.embeddings.shape == (PROMPT_LENGTH, 96)
+    assert projected.metadata.parent["hash"] == trained.hash
+    found = session["cross_model_eval_results"]
+    assert (found["source_backbone"], found["backbone"]) == ("roberta-base", "roberta-large")
+    assert found["n"] == VALIDATION_ROWS and found["controls"] and found["training"]["steps"] > 0
 
     # ### Transferability Indicators. Step 1: acquire task-specific neurons
     session.python(
