@@ -27,6 +27,7 @@ FLOORS = [
     ["neurons"],
     ["indicators"],
     ["transfer"],
+    ["overview"],
     ["quickstart"],
     ["training_args"],
     ["hub", "cli"],

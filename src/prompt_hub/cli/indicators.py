@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prompt_hub.cli import options as o
-from prompt_hub.cli.output import json_text, print_json, print_table, say, stdout, warn
+from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.progress import set_quiet
+from prompt_hub.runs.records import json_text
 
 if TYPE_CHECKING:
     import pandas as pd

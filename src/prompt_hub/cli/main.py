@@ -19,6 +19,7 @@ from prompt_hub.cli import (
     prompts,
     quickstart,
     rank,
+    report,
     tasks,
     train,
     warm_start,
@@ -37,6 +38,7 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("warm-start")(warm_start.warm_start)
 app.command("rank")(rank.rank)
+app.command("report")(report.report)
 app.command("quickstart")(quickstart.quickstart)
 app.add_typer(matrix.app, name="matrix")
 app.add_typer(tasks.app, name="tasks")

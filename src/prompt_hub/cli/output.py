@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from prompt_hub.runs.records import json_text
 
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
@@ -29,11 +30,6 @@ def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on one line, the last of stdout; NaN becomes null."""
     sys.stdout.write(json_text(data))
     sys.stdout.flush()
-
-
-def json_text(data: Mapping[str, Any]) -> str:
-    """One line; NaN becomes null."""
-    return json.dumps(_plain(data), default=str) + "\n"
 
 
 def print_table(
@@ -71,13 +67,3 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     print_table(f"{result['task']} on {result['backbone']} (n = {result['n']})", columns, rows)
     for message in [*result.get("warnings", []), *result.get("diagnosis", [])]:
         warn(message)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

@@ -43,6 +43,7 @@ def quickstart(
 
       prompt-hub quickstart --backbone smollm2-135m --tasks sst2,rte --data-dir data
     """
+    from prompt_hub.overview.page import REPORT_NAME
     from prompt_hub.quickstart.run import run_quickstart
     from prompt_hub.quickstart.tour import prepare
 
@@ -63,6 +64,7 @@ def quickstart(
         if results[name] is None:
             say(f"No {name.replace('_', ' ')}: it needs {needed}.")
     say(f"Numbers, figures and prompts are in {output} ({results['seconds']:.0f} s).")
+    say(f"All of it on one page, to open in a browser: {output / REPORT_NAME}")
     say("Next, with a file of your own in the place of example.csv:")
     for command in results["next"]:
         say(f"  {command}")

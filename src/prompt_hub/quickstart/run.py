@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from prompt_hub.overview.page import REPORT_NAME, write_report
 from prompt_hub.quickstart import settings
 from prompt_hub.quickstart.commands import next_commands
 from prompt_hub.quickstart.steps import STEPS
@@ -18,13 +20,14 @@ def run_quickstart(
 ) -> dict[str, Any]:
     """Walk through all steps of a tour that ``prepare`` made.
 
-    ``show(name, result)`` is called when a step is finished. Prompts, figures and ``quickstart.json`` (the
-    returned results) lie in the tour's folder; the same tour into the same folder keeps what is trained.
+    ``show(name, result)`` is called when a step is finished. Prompts, figures, ``quickstart.json`` (the
+    returned results) and ``report.html`` lie in the tour's folder; the same tour into the same
+    folder keeps what is trained.
     """
     started = time.perf_counter()
     path = tour.folder / RESULTS_NAME
     results = tour.results
-    results.update(status="running", **_asked(tour), environment=environment())
+    results.update(status="running", **_asked(tour), command=list(sys.argv), environment=environment())
     write_json(path, results)
     for name, step in STEPS.items():
         results[name] = step(tour)
@@ -37,6 +40,7 @@ def run_quickstart(
     )
     results.update(status="done", seconds=round(time.perf_counter() - started, 1))
     write_json(path, results)
+    write_report(tour.folder, tour.folder / REPORT_NAME)
     return results
 
 

@@ -6,9 +6,11 @@ Written atomically: a reader sees the whole old file or the whole new one, never
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -138,3 +140,18 @@ def write_json(path: Path, data: Any) -> None:
         raise UserError(
             f"Cannot write {path}: {error.strerror or error}. Choose a writable --output."
         ) from None
+
+
+def json_text(data: Mapping[str, Any]) -> str:
+    """One line; NaN becomes null."""
+    return json.dumps(_plain(data), default=str) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

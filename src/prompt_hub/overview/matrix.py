@@ -1,0 +1,190 @@
+"""A transfer matrix: its heat map in scores and in shares, its means, its best sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prompt_hub.evaluation.pairs import FLOORS
+from prompt_hub.overview.found import Found, Records
+from prompt_hub.overview.heat_map import Facts, heat_map
+from prompt_hub.overview.notices import left_out, negative_transfer
+from prompt_hub.overview.words import command_text, plural
+from prompt_hub.reports.figures import FLOOR_NAMES
+from prompt_hub.reports.html.blocks import Choice, Figure, Notice, Score, Section, Table, Text
+from prompt_hub.runs.records import json_text
+from prompt_hub.transfer.document import Document
+from prompt_hub.transfer.plan import made_by
+from prompt_hub.transfer.summaries import best_sources
+from prompt_hub.transfer.verdicts import verdict_notes, verdict_rows
+from prompt_hub.transfer.view import Means, View, view_of
+
+CAPTION = {
+    False: "Scores in %. Rows: where the prompt comes from; columns: where it is used, without training. "
+    "Hover, tap or move with the arrow keys for interval, floors and n.",
+    True: "Shares of the score of the target's own prompt, in %. Below the line what the floors have of it.",
+}
+VIEWS = {False: "Scores", True: "Relative to own prompt"}
+
+
+def matrix_section(found: Found, records: Records) -> Section:
+    """Raises ``UserError`` where the grid beside the plan is missing or cannot be read."""
+    folder = found.folder
+    document = Document.of(folder)
+    plan, place = document.plan, records.name(folder)
+    rows = document.means.to_dict("records")
+    section = Section(
+        title=f"Transfer matrix: {place}",
+        lead=document.headline + ".",
+        place=str(found.path),
+        facts=[
+            ("Backbone", str(plan.backbone["name"])),
+            ("Layout", plan.layout),
+            ("Prompts", str(len(plan.sources))),
+            ("Tasks", str(len(plan.targets))),
+            ("Rows", f"{plan.split}" + (f", at most {plan.limit} a task" if plan.limit else "")),
+            ("Numbers", plan.dtype),
+        ],
+        command=command_text(made_by(folder).get("command")),
+        documents={
+            "matrix.md": document.markdown,
+            "matrix.tex": document.latex,
+            "matrix.csv": document.csv,
+            "matrix.json": lambda: json_text(document.data()),
+        },
+    )
+    known = {(row["source"], row["target"]): row for row in rows}
+
+    def facts(source: str, target: str) -> list[str]:
+        row = known.get((source, target))
+        return [] if row is None else cell_facts(row)
+
+    views = {relative: view_of(document.means, relative) for relative in (False, True)}
+    section.content.append(
+        Figure(
+            "transfer", "Every prompt on every task",
+            both_views(views, facts),
+            [cell_table(rows)],
+            f"prompt-hub matrix show {folder} --relative --figure heat.png",
+            {"transfer": views[False].draw, "transfer-relative": views[True].draw},
+        )
+    )  # fmt: skip
+    section.content += [means_table(means, number) for number, means in enumerate(document.summaries, 1)]
+    section.content.append(_best(document))
+    if document.verdicts:
+        head, body = verdict_rows(document.verdicts)
+        section.content.append(Table("races", "The best source of each target, by races", head, body))
+        section.content += [Text(line) for line in verdict_notes(document.verdicts)]
+    section.notices = matrix_notices(rows, place)
+    section.notices += [
+        Notice("other", f"{name} was left out of {place}: {why}") for name, why in plan.left_out
+    ]
+    return section
+
+
+def both_views(views: Mapping[bool, View], facts: Facts) -> Choice:
+    """Heat maps of scores (False) and of shares (True) behind one switch."""
+    maps = {VIEWS[each]: heat_map(view, facts, CAPTION[each]) for each, view in views.items()}
+    return Choice("Scores or shares", maps)
+
+
+def cell_facts(row: Mapping[str, Any]) -> list[str]:
+    """What a tile says when it is asked."""
+    floor = row["kind"] == "floor"
+    source = FLOOR_NAMES[row["source"]] if floor else f"Prompt of {row['source']}"
+    lines = [f"{source} on {row['target']}"]
+    if row["status"] == "failed":
+        return [*lines, f"failed: {row['error']}"]
+    if _missing(row["score"]):
+        return [*lines, "not computed yet"]
+    interval = "" if _missing(row["low"]) else f" (95%: {row['low']:.3f} to {row['high']:.3f})"
+    lines.append(f"{row['metric']} {row['score']:.3f}{interval}, n = {int(row['n'])}")
+    if row["status"] == "partial":
+        lines.append("scored on a part of the rows, in a race")
+    if not _missing(row["relative"]):
+        ends = "" if _missing(row["relative_low"]) else (
+            f" ({100 * row['relative_low']:.0f} to {100 * row['relative_high']:.0f}%)"
+        )  # fmt: skip
+        lines.append(f"{100 * row['relative']:.0f}%{ends} of the own prompt's {row['own']:.3f}")
+    floors = [f"{FLOOR_NAMES[name]} {row[name]:.3f}" for name in FLOORS if not _missing(row[name])]
+    if floors and not floor:
+        lines.append("same rows: " + ", ".join(floors))
+    if not _missing(row["seeds"]) and row["seeds"] > 1:
+        lines.append(f"mean over {int(row['seeds'])} seeds")
+    if not floor and not _missing(row["overlap_removed"]) and row["overlap_removed"]:
+        lines.append(f"{int(row['overlap_removed'])} rows left out: the prompt was trained on them")
+    if row["negative"] is True:
+        lines.append("surely below the backbone without a prompt: negative transfer")
+    return lines
+
+
+def cell_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    body = [
+        [
+            FLOOR_NAMES.get(row["source"], row["source"]) if row["kind"] == "floor" else row["source"],
+            row["target"], row["metric"], _score(row, "score", "low", "high"),
+            _score(row, "relative", "relative_low", "relative_high"),
+            *(None if row["kind"] == "floor" else _plain(row[name]) for name in FLOORS),
+            None if _missing(row["n"]) else int(row["n"]), row["status"],
+        ]
+        for row in rows
+    ]  # fmt: skip
+    head = ["prompt of", "used on", "metric", "score (95%)", "share of own (95%)",
+            *(FLOOR_NAMES[name] for name in FLOORS), "n", "status"]  # fmt: skip
+    return Table("cells", "The numbers of every cell", head, body, folded=True)
+
+
+def means_table(means: Means, number: int) -> Table:
+    return Table(f"means-{number}", means.title, means.head, means.rows)
+
+
+def matrix_notices(rows: Sequence[Mapping[str, Any]], place: str) -> list[Notice]:
+    """Negative transfer, overlap of data, failures and what is still open."""
+    found = []
+    for row in rows:
+        about = row["source"], row["target"]
+        if row["negative"] is True:
+            found.append(negative_transfer(*about, row["score"], row["no_prompt"], int(row["n"]), place))
+    for row in rows:
+        if row["kind"] == "prompt" and not _missing(row["overlap_removed"]) and row["overlap_removed"]:
+            found.append(left_out(int(row["overlap_removed"]), row["source"], row["target"], place))
+    for row in rows:
+        if row["status"] == "failed":
+            found.append(
+                Notice("unfinished", f"{row['source']} on {row['target']} failed: {row['error']} ({place})")
+            )
+    waiting = sum(row["status"] == "open" for row in rows)
+    if waiting:
+        found.append(
+            Notice(
+                "unfinished",
+                f"{plural(waiting, 'cell')} of {place} not computed yet; the same command goes on.",
+            )
+        )
+    return found
+
+
+def _best(document: Document) -> Table:
+    rows = [
+        [row["target"], row["source"], row["source_type"], Score(row["score"], row["low"], row["high"]),
+         _plain(row["relative"]), row["second"] or "", _plain(row["lead"])]
+        for row in best_sources(document.means).to_dict("records")
+    ]  # fmt: skip
+    head = ["target", "best source", "its type", "score (95%)", "share of own", "second", "lead"]
+    note = "The best of several is chosen by its score, so its score promises too much."
+    return Table("best-sources", "The best source of another task", head, rows, note)
+
+
+def _score(row: Mapping[str, Any], *names: str) -> Score:
+    value, low, high = (_plain(row[name]) for name in names)
+    return Score(value, low, high)
+
+
+def _plain(value: Any) -> float | None:
+    return None if _missing(value) else float(value)
+
+
+def _missing(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or bool(pd.isna(value))

@@ -1,0 +1,108 @@
+"""From a folder to the page of its records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from prompt_hub.atomic import write_file
+from prompt_hub.errors import UserError
+from prompt_hub.overview.found import Found, Records, find_records
+from prompt_hub.overview.material import environments, material_tables
+from prompt_hub.overview.matrix import matrix_section
+from prompt_hub.overview.tour import tour_sections
+from prompt_hub.overview.training import check_run, independent_runs, training_section
+from prompt_hub.overview.words import plural
+from prompt_hub.reports.html.blocks import Notice, Page, Section
+from prompt_hub.reports.html.page import page_html
+from prompt_hub.runs.records import now, package_versions
+
+REPORT_NAME = "report.html"
+"""In the folder that it reports on, where nothing else is asked for."""
+
+_UNEXPECTED = (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""Of a record of another version, or one that was edited: the others are still worth reading."""
+
+_COUNTED = {
+    "train": ("training run", "training runs"),
+    "tour": ("tour", "tours"),
+    "matrix": ("transfer matrix", "transfer matrices"),
+}
+"""What the head of the page counts, by kind of record."""
+
+
+def write_report(folder: Path, output: Path) -> Page:
+    """The page of everything below ``folder``, written to the file ``output``.
+
+    Raises ``UserError`` where there is nothing to report on, or the file cannot be written.
+    """
+    page = report_page(folder)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_file(output, page_html(page).encode())
+    except OSError as error:
+        raise UserError(f"Cannot write {output}: {error.strerror or error}. Name another --output.") from None
+    return page
+
+
+def report_page(folder: Path) -> Page:
+    """What lies below ``folder`` as a page; damaged records are named on it."""
+    records = find_records(folder)
+    if not records.by_kind and not records.damaged:
+        raise UserError(
+            f"There are no records below {folder}. They are made by prompt-hub quickstart, train, matrix, "
+            "warm-start and others; name the folder that holds their output."
+        )
+    sections = list(_sections(records))
+    if records.damaged:
+        sections.append(_damaged(records))
+    counts = {kind: len(records.of(kind)) for kind in _COUNTED} | {"train": len(independent_runs(records))}
+    summary = [(count, _COUNTED[kind][count > 1]) for kind, count in counts.items() if count]
+    return Page(
+        title=folder.resolve().name,
+        subtitle=f"Made {now()[:16].replace('T', ', ')} UTC from {plural(records.count, 'record')}",
+        sections=sections,
+        summary=summary,
+        tables=material_tables(records),
+        footer=[
+            *environments(records),
+            f"Made by Prompt Hub {package_versions().get('prompt-hub', '')}: prompt-hub report {folder}",
+        ],
+    )
+
+
+def _sections(records: Records) -> Iterator[Section]:
+    for run in list(records.of("train")):
+        try:
+            check_run(run)
+        except _UNEXPECTED as error:
+            records.drop(run, _reason(error))
+    training = training_section(records)
+    if training is not None:
+        yield training
+    for kind, read in _READERS.items():
+        for found in list(records.of(kind)):
+            try:
+                yield from read(found, records)
+            except _UNEXPECTED as error:
+                records.drop(found, _reason(error))
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+
+
+def _damaged(records: Records) -> Section:
+    names = {records.name(path): why for path, why in records.damaged.items()}
+    return Section(
+        title="Records that could not be read",
+        lead="They were left out. Make them again, or use the version of Prompt Hub that wrote them.",
+        notices=[Notice("damaged", f"{name}: {why}") for name, why in names.items()],
+    )
+
+
+_READERS: Mapping[str, Callable[[Found, Records], list[Section]]] = {
+    "tour": tour_sections,
+    "matrix": lambda found, records: [matrix_section(found, records)],
+}
+"""In the order of the page."""
