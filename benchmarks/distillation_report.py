@@ -94,10 +94,9 @@ def _table(
 
 def _mean(values: Sequence[float | None], form: str) -> str:
     known = over_seeds([value for value in values if value is not None])
-    if known.ci95 is None or known.ci95[0] == known.ci95[1]:
-        return f"{known.mean:{form}}"
-    low, high = known.ci95
-    return f"{known.mean:{form}} ({low:{form}} to {high:{form}})"
+    low, high = (f"{end:{form}}" for end in known.ci95 or (known.mean, known.mean))
+    # Seeds that agree need no interval.
+    return f"{known.mean:{form}}" if low == high else f"{known.mean:{form}} ({low} to {high})"
 
 
 def _control(name: str) -> Any:

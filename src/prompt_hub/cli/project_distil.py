@@ -125,7 +125,8 @@ def distil(
     else:
         for note in prepared.warnings:
             warn(note)
-        say("Not scored, since no labelled rows were given. Use --eval FILE here, or prompt-hub eval later.")
+        if score:
+            say("Not scored: no labelled rows were given. Use --eval FILE here, or prompt-hub eval later.")
     say(f"{made.metadata.describe()}, {made.prompt_len} rows, saved in {output}.")
     if as_json:
         print_json(result)
