@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.over_seeds import over_seeds
+from prompt_hub.runs.records import package_versions
 
 _LABELS = {
     "distilled": "distilled",
@@ -42,7 +45,9 @@ def report(folder: Path) -> str:
         f"Prompts of 20 rows, trained for {asked['train_steps']} steps on {asked['source']}, distilled in "
         f"{asked['steps']} steps on 100 texts without labels (80 fitted, 20 held out). Accuracy on "
         f"{cells[0]['table']['n']} validation rows: mean over seeds {seeds} with its 95% t-interval. "
-        f"{sum(cell['seconds'] for cell in cells) / 60:.0f} minutes of processor time, trainings included.",
+        f"{sum(cell['seconds'] for cell in cells) / 60:.0f} minutes of processor time, trainings included "
+        f"(one of {os.cpu_count()} {platform.machine()} cores, torch {package_versions()['torch']}, "
+        "float32).",
         "## Beside controls",
         f"`--match answers`, start: tokens drawn from the vocabulary. {_source_matters(cells)}",
         _table("prompt", by_task, {label: _control(name) for name, label in _LABELS.items()}),
