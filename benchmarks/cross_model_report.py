@@ -26,13 +26,33 @@ OTHER_SOURCES = {
 }
 
 
+_HOW = """# Prompts on another backbone, every method beside its controls
+
+Every table comes from these commands, `run` for each pair of backbones; the files they share make the
+last one print all of this page.
+
+```
+python benchmarks/cross_model.py run --source-backbone NAME --target-backbone NAME
+python benchmarks/cross_model.py report > docs/results/cross-model-mini.md
+```
+
+Scores are means over the tasks of a group and over seeds. *Projected*: what a method makes of a task's
+source prompt, on the target. *Constant input*: the prompt that the same training gives if every source
+prompt is replaced by one; maps and distillation, which are not trained on tasks, are held against that of
+the paper's projector, trained without the same task. The interval of the difference is over seeds
+(Student's t; of each the mean over the tasks), so it says how far other seeds would differ, not other
+tasks. *Other source*: the image of the prompt of a task of another type. *Shuffled*: the source with its
+columns in another order. *Gaussian*: random rows with the norms of the source's. What every group means:
+[docs/cross-model.md](../cross-model.md#how-a-projector-is-judged)."""
+
+
 def report(folder: Path) -> str:
     """Tables of every pair of backbones that has results below ``folder``."""
     pairs = {place.name: _cells(place) for place in sorted(folder.glob("*--to--*"))}
     pairs = {name: cells for name, cells in pairs.items() if cells}
     if not pairs:
         raise UserError(f"{folder} holds no results. Run `run` first.")
-    return "\n\n".join(_pair(name, cells) for name, cells in pairs.items())
+    return "\n\n".join([_HOW, *(_pair(name, cells) for name, cells in pairs.items())])
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
