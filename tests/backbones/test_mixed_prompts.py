@@ -54,6 +54,20 @@ def test_every_row_is_answered_under_its_own_prompt(tiny, kind, words):
     assert_close(gradient, expected, 2e-5)
 
 
+@pytest.mark.parametrize("kind", CAUSAL)
+def test_mixed_prompts_without_packing_give_the_same(tiny, kind):
+    backbone = tiny(kind)
+    batch, prompts = make_batch(backbone), MixedPrompts(prompts_of(backbone), torch.tensor(OWNERS))
+    assert backbone.path == "packed"
+    packed = backbone.label_logits(prompts, batch, SEVERAL_PIECES)
+    handle = backbone.model.register_forward_hook(lambda module, inputs, output: None)
+    try:
+        assert backbone.path.startswith("shared cache")
+        assert_close(packed, backbone.label_logits(prompts, batch, SEVERAL_PIECES))
+    finally:
+        handle.remove()
+
+
 @pytest.mark.parametrize("kind", ["roberta", "bert"])
 def test_the_papers_placement_mixes_too(tiny, kind):
     backbone = tiny(kind)

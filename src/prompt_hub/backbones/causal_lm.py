@@ -85,7 +85,7 @@ class CausalLM(Backbone):
         self, prompt: Prompt | None, batch: Batch, chains: LabelIds
     ) -> tuple[Tensor, Tensor]:
         """Behind the text and behind each piece, from one forward that runs the text once."""
-        if not isinstance(prompt, MixedPrompts) and self._why_not_packed() is None:
+        if self._why_not_packed() is None:
             try:
                 logits = self._packed_logits(prompt, batch, None, Continuations.of(chains, self.constant))
                 return logits[:, 0], logits[:, -sum(map(len, chains)) :]
@@ -105,7 +105,7 @@ class CausalLM(Backbone):
 
     def _logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """``[B, M, C]`` (or ``[B, M, V]``) at the read positions, by the fastest way that is open."""
-        if not isinstance(prompt, MixedPrompts) and self._why_not_packed() is None:
+        if self._why_not_packed() is None:
             try:
                 return self._packed_logits(prompt, batch, rows)
             except NotPackable:
@@ -124,7 +124,7 @@ class CausalLM(Backbone):
 
     def _packed_logits(
         self,
-        prompt: Tensor | None,
+        prompt: Prompt | None,
         batch: Batch,
         rows: Tensor | None,
         continuations: Continuations | None = None,
@@ -132,16 +132,20 @@ class CausalLM(Backbone):
         assert isinstance(self._packed, PackedCausal) and batch.read_positions is not None
         packing = Packing.of(batch.attention_mask)
         texts = self.embed(packing.pack(batch.input_ids)[None])[0]
-        keys = self._known_keys(prompt)
-        in_row = None if prompt is None or keys is not None else self.prompt_rows(prompt, 1)[0]
+        in_row = owner = keys = None
+        if isinstance(prompt, MixedPrompts):
+            in_row, owner = self.many_prompt_rows(prompt), prompt.owner
+        elif prompt is not None:
+            keys = self._known_keys(prompt)
+            in_row = self.prompt_rows(prompt, 1) if keys is None else None
         behind = None if continuations is None else (continuations, self.embed(continuations.ids[None])[0])
         with self.narrowed(None, rows):
-            return self._packed.logits(texts, packing, batch.read_positions, in_row, keys, behind)
+            return self._packed.logits(texts, packing, batch.read_positions, in_row, keys, owner, behind)
 
-    def _known_keys(self, prompt: Tensor | None) -> Keys | None:
+    def _known_keys(self, prompt: Tensor) -> Keys | None:
         """The prompt's keys where the caller has said that it stays as it is."""
         known = self._unchanged
-        if prompt is None or known is None or torch.is_grad_enabled() or has_hooks(self.model):
+        if known is None or torch.is_grad_enabled() or has_hooks(self.model):
             return None
         if not known.holds(prompt):
             return None
@@ -240,7 +244,7 @@ class CausalLM(Backbone):
         self, prompt: Tensor | None, batch: Batch, max_new_tokens: int, end: int
     ) -> list[list[int]]:
         assert isinstance(self._packed, PackedCausal)
-        keys = self._known_keys(prompt)
+        keys = None if prompt is None else self._known_keys(prompt)
         if keys is None and prompt is not None:
             keys = self._packed.keys(self.prompt_rows(prompt, 1)[0])
         return greedy(

@@ -101,29 +101,31 @@ class PackedCausal:
         texts: Tensor,
         packing: Packing,
         read: Tensor,
-        prompt: Tensor | None,
+        prompts: Tensor | None,
         keys: Keys | None,
+        owner: Tensor | None = None,
         continuations: tuple[Continuations, Tensor] | None = None,
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """The head's answer at ``read`` ``[B, M]``, ``[B, M, V]`` (or as many rows as the head has now).
 
-        texts: ``[N, H]`` embeddings. prompt: ``[P, H]`` rows to run with the texts, or None. keys: of a
-        prompt that was run before, or None. continuations: of every text, with embeddings ``[T, H]``; read
-        at all T, ``[B, M + T, V]``. kept: takes the keys of texts and continuations.
+        texts: ``[N, H]`` embeddings. prompts: ``[prompts, P, H]`` rows to run with the texts, or None. keys:
+        of a prompt that was run before, or None. owner: ``[B]``, which of several prompts is a text's.
+        continuations: of every text, with embeddings ``[T, H]``; read at all T, ``[B, M + T, V]``. kept:
+        takes the keys of texts and continuations.
         """
-        prompt_len = 0 if prompt is None else len(prompt)
+        count, prompt_len = (0, 0) if prompts is None else prompts.shape[:2]
         before = length_of(keys, prompt_len)
         rows, positions = [texts], [packing.positions() + before]
-        if prompt is not None:
-            rows.insert(0, prompt)
-            positions.insert(0, _count(prompt))
+        if prompts is not None:
+            rows.insert(0, prompts.flatten(0, 1))
+            positions.insert(0, _count(prompts[0]).repeat(count))
         behind = None
         if continuations is not None:
             behind, embeddings = continuations
             rows.append(embeddings.expand(packing.rows, -1, -1).flatten(0, 1))
             positions.append((packing.lengths[:, None] + behind.depth).flatten() + before)
-        again = partial(TextRun, prompt_len, keys, packing, read, behind)
+        again = partial(TextRun, count, prompt_len, owner, keys, packing, read, behind)
         with self._running(again(kept)), run_again_in(lambda: self._running(again())):
             return self._answer(torch.cat(rows), torch.cat(positions))
 

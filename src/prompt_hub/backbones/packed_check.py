@@ -101,6 +101,6 @@ def _both_ways(
     assert batch.read_positions is not None
     with backbone.narrowed(None, vocabulary):
         return [
-            packed.logits(texts, packing, batch.read_positions, rows, None),
+            packed.logits(texts, packing, batch.read_positions, rows[None], None),
             packed.logits(texts, packing, batch.read_positions, None, packed.keys(rows)),
         ]

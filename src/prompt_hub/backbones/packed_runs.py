@@ -80,14 +80,17 @@ class PromptRun(Run):
 
 @dataclass
 class TextRun(Run):
-    """Texts, in one row: prompt (or none), texts one behind another, continuations of each.
+    """Texts, in one row: prompts (or none), texts one behind another, continuations of each.
 
-    prompt_len: prompt rows in front, 0 where ``keys`` stand for them or there is no prompt. read: ``[B, M]``
-    text positions; what continues a text is read everywhere. kept: where to leave the keys of all rows, a
-    pair a layer, or None.
+    prompts: how many stand in front. prompt_len: rows of each, 0 where ``keys`` stand for them or there is
+    none. owner: ``[B]``, which prompt is a text's, None where there is one for all. read: ``[B, M]`` text
+    positions; what continues a text is read everywhere. kept: where to leave the keys of all rows, a pair a
+    layer, or None.
     """
 
+    prompts: int
     prompt_len: int
+    owner: Tensor | None
     keys: Keys | None
     packing: Packing
     read: Tensor
@@ -100,6 +103,11 @@ class TextRun(Run):
     def longest(self) -> int:
         behind = 0 if self.continuations is None else self.continuations.longest
         return length_of(self.keys, self.prompt_len) + self.packing.width + behind
+
+    @property
+    def first(self) -> int:
+        """Where the texts begin."""
+        return self.prompts * self.prompt_len
 
     @property
     def reads(self) -> tuple[int, int]:
@@ -115,11 +123,12 @@ class TextRun(Run):
         if self.only_keys:
             self.last = key, value
             raise _KeysKnown
-        first, end = self.prompt_len, self.prompt_len + self.packing.tokens
+        first, end = self.first, self.first + self.packing.tokens
         prompt_keys = self._prompt_keys(layer, key, value)
         parts = []
         if first:
-            parts.append(prompt_attention(query[:first], key[:first], value[:first], scale))
+            rows = [self._by_prompt(part) for part in (query, key, value)]
+            parts.append(prompt_attention(rows[0], rows[1], rows[2], scale).flatten(0, 1))
         texts = query[first:end], key[first:end], value[first:end]
         parts.append(text_attention(*texts, *prompt_keys, self.packing, scale))
         if self.continuations is not None:
@@ -131,13 +140,18 @@ class TextRun(Run):
 
     def _prompt_keys(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.prompt_len:
-            return key[: self.prompt_len], value[: self.prompt_len]
+            own = 0 if self.owner is None else self.owner
+            return self._by_prompt(key)[own], self._by_prompt(value)[own]
         return self.keys[layer] if self.keys is not None else (None, None)
+
+    def _by_prompt(self, packed: Tensor) -> Tensor:
+        """``[n, ...]`` to ``[prompts, P, ...]``."""
+        return packed[: self.first].unflatten(0, (self.prompts, self.prompt_len))
 
     def _row_by_row(self, packed: Tensor) -> Tensor:
         """``[n, K, D]`` to ``[B, S (and continuations), K, D]``, without the prompt."""
-        end = self.prompt_len + self.packing.tokens
-        padded = self.packing.pad(packed[self.prompt_len : end])
+        end = self.first + self.packing.tokens
+        padded = self.packing.pad(packed[self.first : end])
         if self.continuations is None:
             return padded
         behind = packed[end:].unflatten(0, (self.packing.rows, self.continuations.count))
@@ -162,7 +176,7 @@ class TextRun(Run):
             rows, count = self.packing.rows, self.continuations.count
             behind = torch.arange(rows * count, device=places.device).view(rows, count)
             places = torch.cat([places, behind + self.packing.tokens], 1)
-        return places.flatten() + self.prompt_len
+        return places.flatten() + self.first
 
     def exchanges(self, decoder: nn.Module, last_layer: nn.Module) -> Exchanges:
         return [

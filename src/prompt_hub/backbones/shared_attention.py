@@ -24,12 +24,13 @@ _flash_backward: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attent
 
 
 def prompt_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Causal attention of the prompt over itself: ``[P, A, D]``, twice ``[P, K, D]``, to ``[P, A, D]``."""
-    groups = query.shape[1] // key.shape[1]
-    query, key, value = (
-        part.transpose(0, 1)[None] for part in (query, _repeated(key, groups), _repeated(value, groups))
-    )
-    return F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)[0].transpose(0, 1)
+    """Causal attention of a prompt, or each of several, over itself: ``[..., P, A, D]``.
+
+    query: ``[..., P, A, D]``. key, value: ``[..., P, K, D]``.
+    """
+    groups = query.shape[-2] // key.shape[-2]
+    query, key, value = (_by_head(part) for part in (query, _repeated(key, groups), _repeated(value, groups)))
+    return _by_head(F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale))
 
 
 def text_attention(
@@ -43,13 +44,15 @@ def text_attention(
 ) -> Tensor:
     """Each token over the prompt and over its own text up to itself: ``[N, A, D]``.
 
-    query: ``[N, A, D]``. key, value: ``[N, K, D]``. prompt_key, prompt_value: ``[P, K, D]`` or None.
+    query: ``[N, A, D]``. key, value: ``[N, K, D]``. prompt_key, prompt_value: ``[P, K, D]``, of every row its
+    own ``[B, P, K, D]``, or None.
     """
     groups = query.shape[1] // key.shape[1]
     key, value = _repeated(key, groups), _repeated(value, groups)
     if prompt_key is not None and prompt_value is not None:
         prompt_key, prompt_value = _repeated(prompt_key, groups), _repeated(prompt_value, groups)
-    if query.device.type == "cpu" and _flash is not None and _flash_backward is not None:
+    shared = prompt_key is None or prompt_key.ndim == 3
+    if shared and query.device.type == "cpu" and _flash is not None and _flash_backward is not None:
         return _Merged.apply(query, key, value, prompt_key, prompt_value, packing, scale)
     return _joined(query, key, value, prompt_key, prompt_value, packing, scale)
 
@@ -65,9 +68,13 @@ def read_attention(
 ) -> Tensor:
     """A few queries a row, over the prompt and over what of its text each may see: ``[B, M, A, D]``.
 
-    query: ``[B, M, A, D]``. key, value: ``[B, S, K, D]``. prompt_key, prompt_value: ``[P, K, D]`` or None.
-    allowed: ``[B, M, S]`` bool.
+    query: ``[B, M, A, D]``. key, value: ``[B, S, K, D]``. prompt_key, prompt_value: ``[P, K, D]``, of every
+    row its own ``[B, P, K, D]``, or None. allowed: ``[B, M, S]`` bool.
     """
+    if prompt_key is not None and prompt_value is not None and prompt_key.ndim == 4:
+        key, value = torch.cat([prompt_key, key], 1), torch.cat([prompt_value, value], 1)
+        allowed = F.pad(allowed, (prompt_key.shape[1], 0), value=True)
+        prompt_key = prompt_value = None
     batch, reads, heads, width = query.shape
     shared = key.shape[2]
     groups = heads // shared
@@ -110,7 +117,7 @@ def _joined(
     if prompt_key is not None and prompt_value is not None:
         keys = torch.cat([prompt_key.expand(packing.rows, -1, -1, -1), keys], 1)
         values = torch.cat([prompt_value.expand(packing.rows, -1, -1, -1), values], 1)
-        causal = F.pad(causal, (len(prompt_key), 0), value=True)
+        causal = F.pad(causal, (prompt_key.shape[-3], 0), value=True)
     query, keys, values = (_by_head(part) for part in (packing.pad(query), keys, values))
     mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=causal, scale=scale)
     return packing.pack(mixed.transpose(1, 2))
@@ -172,8 +179,8 @@ class _Merged(torch.autograd.Function):
 
 
 def _by_head(tensor: Tensor) -> Tensor:
-    """``[B, S, A, D]`` to ``[B, A, S, D]``, the view that the kernel takes."""
-    return tensor.transpose(1, 2)
+    """``[B, S, A, D]`` to ``[B, A, S, D]``, the view that the kernel takes, and back."""
+    return tensor.transpose(-3, -2)
 
 
 def _logs_by_head(log: Tensor) -> Tensor:
