@@ -208,9 +208,13 @@ def test_a_real_backbone_learns_the_made_up_reviews(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "roberta", "t5"])
-def test_gradient_checkpointing_gives_the_same_prompt(tiny, tmp_path, kind):
+def test_gradient_checkpointing_gives_the_same_prompt(tiny, tmp_path, kind, monkeypatch, recwarn):
     """With evaluations in between, which keep nothing anyway."""
     task, backbone = get_task("sst2"), tiny(kind)
+    whole, seen = backbone.label_logits, []
+    monkeypatch.setattr(
+        backbone, "label_logits", lambda *given: seen.append(backbone.is_recomputed) or whole(*given)
+    )
     found = [
         train_prompt(
             backbone, task, skewed(),
@@ -221,4 +225,6 @@ def test_gradient_checkpointing_gives_the_same_prompt(tiny, tmp_path, kind):
     ]  # fmt: skip
     moved = (found[0].embeddings - found[0].initial).norm()
     assert (found[1].embeddings - found[0].embeddings).norm() <= 1e-5 * moved
+    assert seen == [False] * (len(seen) // 2) + [True] * (len(seen) // 2)
     assert not backbone.is_recomputed
+    assert not [str(one.message) for one in recwarn if "checkpointing" in str(one.message)]

@@ -133,6 +133,8 @@ class Backbone(ABC):
         self.tokenizer = tokenizer
         self._identity: BackboneIdentity | None = None
         self.quantized = quantized
+        # Divided among processes (``sharding.py``): it answers where all of them ask it alike.
+        self.is_sharded = False
         self._recomputed = 0
         self._recomputing = ExitStack()
         self._constants: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}

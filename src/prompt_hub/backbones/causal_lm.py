@@ -156,8 +156,9 @@ class CausalLM(Backbone):
 
     def _cached_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
         """As ``_logits``, each prompt's key/value cache computed once and shared over its rows."""
-        if self.is_recomputed and torch.is_grad_enabled():
-            # A layer that runs again would write its keys into the cache again.
+        if (self.is_recomputed or self.is_sharded) and torch.is_grad_enabled():
+            # A layer that runs again would write its keys into the cache again; a sharded one gathers its
+            # weights for a gradient that comes through its output, not for one that comes through a cache.
             return self._uncached_logits(prompt, batch, rows)
         inputs: dict[str, Any] = {"attention_mask": batch.attention_mask}
         if prompt is not None:

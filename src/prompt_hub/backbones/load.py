@@ -20,6 +20,7 @@ from prompt_hub.backbones.base import FAMILIES, Backbone, hash_tensor
 from prompt_hub.backbones.causal_lm import CausalLM
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
+from prompt_hub.backbones.sharding import process_device, shard
 from prompt_hub.errors import UserError, first_line, unknown_name
 from prompt_hub.mini.backbones import MINI_BACKBONES, mini_backbone
 
@@ -27,6 +28,7 @@ _CLASSES: dict[str, type[Backbone]] = {cls.family: cls for cls in (MaskedLM, Cau
 _REGISTERED: dict[str, str] = {}
 
 BALANCED = "balanced"
+SHARDED = "sharded"
 QUANTIZED = ("8bit", "4bit")
 
 BUILT_IN = {
@@ -60,14 +62,16 @@ def load_backbone(
 
     name: a registered or built-in name, a folder below ``PROMPT_HUB_BACKBONES``, a local folder, a
     ``.gguf`` file, or a Hub id. device: default CUDA when there is one; ``balanced`` spreads the layers over
-    all GPUs, and over main memory where they do not suffice; or a device map as transformers takes it, from
+    all GPUs, and over main memory where they do not suffice; ``sharded`` gives every process of a
+    distributed run a share of each layer (``sharding.py``); or a device map as transformers takes it, from
     module names to devices. dtype: ``auto`` is float32 on a CPU and bfloat16 on a GPU that has it; ``8bit``
     and ``4bit`` (NF4) quantise the layers' weights with bitsandbytes and compute in what ``auto`` is. Raises
     ``UserError`` for anything that cannot be loaded.
     """
     spread = device if isinstance(device, Mapping) or device == BALANCED else None
-    chosen_device = pick_device(None if spread else device)  # type: ignore[arg-type]
     bits = dtype if dtype in QUANTIZED else None
+    alone: Any = None if spread else device
+    chosen_device = process_device(bits) if device == SHARDED else pick_device(alone)
     torch_dtype = pick_dtype("auto" if bits else dtype, chosen_device)
     source = resolve(name)
     if revision and Path(source).exists():
@@ -86,9 +90,12 @@ def load_backbone(
     stored = "auto" if torch_dtype == torch.float16 else torch_dtype
     model, tokenizer = _load_model(name, source, family, revision, {"dtype": stored})
     hashed = hash_tensor(model.get_input_embeddings().weight)
-    return _CLASSES[family](
-        name, model.to(device=chosen_device, dtype=torch_dtype), tokenizer, revision, hashed
-    )
+    model = model.to(dtype=torch_dtype)
+    if device == SHARDED:
+        shard(model, chosen_device)
+    backbone = _CLASSES[family](name, model.to(chosen_device), tokenizer, revision, hashed)
+    backbone.is_sharded = device == SHARDED
+    return backbone
 
 
 def placed(
@@ -220,7 +227,7 @@ def pick_device(device: str | torch.device | None) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N, "
-            f"{BALANCED}."
+            f"{BALANCED}, {SHARDED}."
         ) from None
     return chosen
 

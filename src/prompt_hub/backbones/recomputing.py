@@ -38,7 +38,7 @@ def recomputed(model: nn.Module) -> Iterator[None]:
     The last one's values are needed first, so that keeping them costs no memory at the peak. Raises
     ``UserError`` for a model whose layers are not found.
     """
-    stacks = [found for found in model.modules() if _is_stack(found)]
+    stacks = layer_stacks(model)
     if not stacks:
         raise UserError(
             f"Gradient checkpointing needs a model whose layers transformers knows; {type(model).__name__} "
@@ -52,12 +52,17 @@ def recomputed(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def _is_stack(module: nn.Module) -> bool:
+def layer_stacks(model: nn.Module) -> list[nn.ModuleList]:
+    """The lists of like layers that a model is built of: one, or an encoder's and a decoder's."""
+    return [module for module in model.modules() if isinstance(module, nn.ModuleList) and _is_stack(module)]
+
+
+def _is_stack(module: nn.ModuleList) -> bool:
     from transformers.modeling_layers import GradientCheckpointingLayer
 
     layers = list(module.children())
     known = [isinstance(layer, GradientCheckpointingLayer) for layer in layers]
-    return isinstance(module, nn.ModuleList) and bool(layers) and all(known)
+    return bool(layers) and all(known)
 
 
 def _run_again(whole: Callable[..., Any]) -> Callable[..., Any]:

@@ -47,7 +47,7 @@ TemplateOption = Annotated[
 LayoutOption = Annotated[str | None, typer.Option(help="Layout; default: the family's, or the prompt's own.")]
 DeviceOption = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:N, balanced (over all GPUs).", rich_help_panel=COMPUTE),
+    typer.Option(help="auto, cpu, cuda, cuda:N, balanced (over all GPUs), sharded.", rich_help_panel=COMPUTE),
 ]
 DtypeOption = Annotated[
     str,

@@ -142,7 +142,8 @@ def train(
         gradient_checkpointing=gradient_checkpointing,
     )
     # One process of several has a device of its own, which only the arguments know.
-    where = args.device if device in ("auto", "cpu") or args.world_size > 1 else device
+    several = args.world_size > 1 and device != "sharded"
+    where = args.device if device in ("auto", "cpu") or several else device
     model = load_backbone(backbone, revision=revision, device=where, dtype=dtype)
     chosen = o.with_template(chosen, template, model.family, layout)
     try:

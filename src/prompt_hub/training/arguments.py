@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from transformers import TrainingArguments
 
 from prompt_hub.errors import UserError
@@ -123,6 +124,12 @@ class PromptTrainingArguments(TrainingArguments):
         else:
             self.asked_no_evaluation = False
         self.remove_unused_columns = False
+        if not torch.accelerator.is_available():
+            # Unless it is told so, accelerate lets several processes on CPUs train without each other.
+            self.use_cpu = True
+        if getattr(self, "activation_checkpointing", False) is None:
+            # Its new name, which not every version 5 of transformers has; the old one alone would warn.
+            self.activation_checkpointing = self.gradient_checkpointing
         old_adamw = str(getattr(self.optim, "value", self.optim)) == ADAMW_HF
         if old_adamw:
             # transformers does not know the name any more; PromptTrainer brings the optimiser.

@@ -137,7 +137,8 @@ def train_prompt(
             f"learning rate (it was {rate:g}), for example --lr {rate / 10:.2g}."
         )
     evaluation, diagnosis = None, []
-    if validation is not None and main:
+    # A sharded backbone answers only where all processes ask it.
+    if validation is not None and (main or backbone.is_sharded):
         evaluation = _score(encoder, trained, validation, args, floors)
         diagnosis = diagnose(evaluation, initial, trained, rate, backbone.family)
     prompt = _prompt(encoder, trained, initial, settings, train, evaluation, steps)

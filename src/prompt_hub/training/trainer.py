@@ -198,7 +198,7 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     args.accelerator_config = acceleration
     args.logging_nan_inf_filter = False
     # The backbone's matter (``Backbone.recomputed``); what the Trainer sees has no layers.
-    args.gradient_checkpointing = False
+    args.gradient_checkpointing = args.activation_checkpointing = False
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
         in_epoch = max(1, rows // (global_batch * args.gradient_accumulation_steps))
