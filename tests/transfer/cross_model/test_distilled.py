@@ -112,6 +112,8 @@ def test_the_verdict_says_whether_the_source_and_the_fit_counted(tiny, texts):
     assert replace(result, controls=[above]).verdict().startswith("The source matters: ")
     assert "b, distilled does as well" in replace(result, controls=[above, rival]).verdict()
     assert "untrained start does as well" in replace(result, controls=[above, start]).verdict()
+    better = replace(start, gain=-0.2, gain_ci95=(-0.3, -0.1))
+    assert "untrained start is better, by 0.200" in replace(result, controls=[above, better]).verdict()
 
 
 def test_what_cannot_be_distilled_is_refused_before_anything_is_computed(tiny, texts):

@@ -175,7 +175,13 @@ class DistilledScore(ScoreBesideControls):
             "The source matters: what was distilled from it is above what was distilled from anything else "
             "by more than the interval."
         )
-        if any(line.name == START and line.does_as_well for line in self.controls):
+        start = next((line for line in self.controls if line.name == START), None)
+        if start is not None and start.gain_ci95[1] < 0:
+            return (
+                f"{matters} But its untrained start is better, by {-start.gain:.3f}: the target was taught "
+                "the source's mistakes. Use the start."
+            )
+        if start is not None and start.does_as_well:
             return f"{matters} But its untrained start does as well: distillation added nothing that counts."
         return matters
 
