@@ -29,6 +29,7 @@ FLOORS = [
     ["transfer"],
     ["overview"],
     ["quickstart"],
+    ["experiments"],
     ["training_args"],
     ["hub", "cli"],
     ["__init__", "__main__"],

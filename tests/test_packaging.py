@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from prompt_hub.experiments import recipe_names
 from prompt_hub.mini.backbones import MINI_BACKBONES
 from prompt_hub.tasks import task_names
 
@@ -46,6 +47,8 @@ def test_it_is_small_and_holds_the_data(wheel):
             assert f"prompt_hub/mini/backbones/{backbone}/{file}" in names
     for task in task_names():
         assert f"prompt_hub/tasks/registry/{task}.yaml" in names
+    for recipe in (*recipe_names(), "scales"):
+        assert f"prompt_hub/experiments/recipes/{recipe}.yaml" in names
     assert not [name for name in names if name.startswith(("tests/", "pretraining/", "benchmarks/"))]
 
 

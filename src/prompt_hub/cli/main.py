@@ -20,6 +20,7 @@ from prompt_hub.cli import (
     quickstart,
     rank,
     report,
+    reproduce,
     tasks,
     train,
     warm_start,
@@ -40,6 +41,7 @@ app.command("warm-start")(warm_start.warm_start)
 app.command("rank")(rank.rank)
 app.command("report")(report.report)
 app.command("quickstart")(quickstart.quickstart)
+app.command("reproduce")(reproduce.reproduce)
 app.add_typer(matrix.app, name="matrix")
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(prompts.app, name="prompts")
