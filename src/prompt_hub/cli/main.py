@@ -10,6 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from prompt_hub.cli import (
+    configs,
+    data,
     evaluate,
     indicators,
     matrix,
@@ -35,6 +37,7 @@ app = typer.Typer(
     help="Train a soft prompt once on a frozen language model, then reuse it.",
 )
 app.command("train")(train.train)
+app.command("configs")(configs.configs)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("warm-start")(warm_start.warm_start)
@@ -44,6 +47,7 @@ app.command("quickstart")(quickstart.quickstart)
 app.command("reproduce")(reproduce.reproduce)
 app.add_typer(matrix.app, name="matrix")
 app.add_typer(tasks.app, name="tasks")
+app.add_typer(data.app, name="data")
 app.add_typer(prompts.app, name="prompts")
 app.add_typer(neurons.app, name="neurons")
 app.add_typer(indicators.app, name="indicators")

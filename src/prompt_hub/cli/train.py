@@ -11,6 +11,7 @@ import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli import training_options as t
+from prompt_hub.cli.config_file import ConfigOption
 from prompt_hub.cli.output import print_evaluation, print_json, print_table, say, warn
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    config: ConfigOption = None,
     backbone: o.BackboneOption = None,
     task: o.TaskOption = None,
     train_file: t.TrainFileOption = None,

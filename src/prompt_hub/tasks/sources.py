@@ -59,7 +59,7 @@ def load_split(
         found = _from_folder(task, split, Path(root_name), limit, seed)
     if found is not None:
         return found
-    return (_from_generator if task.generator else _from_hub)(task, split, limit, seed)
+    return (_from_generator if task.generator else load_from_hub)(task, split, limit, seed)
 
 
 def load_file(
@@ -160,7 +160,8 @@ def _from_generator(task: Task, split: str, limit: int | None, seed: int) -> Spl
     return Split.of(split, kept, source, dropped)
 
 
-def _from_hub(task: Task, split: str, limit: int | None, seed: int) -> Split:
+def load_from_hub(task: Task, split: str, limit: int | None = None, seed: int = 0) -> Split:
+    """The split from the task's Hub data set alone, whatever folders hold. As ``load_split`` else."""
     advice = (
         f"Give a folder that holds {task.name}/{split}.jsonl with --data-dir (data_dir=... in Python) "
         f"or in the environment variable {DATA_VARIABLE}."
