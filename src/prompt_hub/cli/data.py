@@ -29,9 +29,7 @@ def download(
     data_dir: Annotated[Path, typer.Option(help="Folder to fill: <task>/{train,validation}.jsonl.")],
     tasks: Annotated[
         str | None,
-        typer.Option(
-            help="Tasks, with commas between; paper: the paper's 17. Default: all that are on the Hub."
-        ),
+        typer.Option(help="Tasks, with commas between, or paper (its 17). Default: all on the Hub."),
     ] = None,
     splits: Annotated[str, typer.Option(help="Splits, with commas between.")] = "train,validation",
     mirror: Annotated[
@@ -74,8 +72,8 @@ def download(
     failed = [each for each in done if each.error]
     if failed:
         raise UserError(
-            f"{len(failed)} of {len(done)} splits could not be had. First: {failed[0].error}\nWhat was written "
-            "is kept: the same command fetches the rest. Without a network, name a copy with --from FOLDER."
+            f"{len(failed)} of {len(done)} splits could not be had. First: {failed[0].error}\nWhat was "
+            "written is kept: the same command fetches the rest. Without a network: --from FOLDER."
         )
     say(f"Next: prompt-hub train --backbone smollm2-135m --task {done[0].task} --data-dir {data_dir}")
 
