@@ -23,7 +23,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from compared_systems import (
     Rows,
     Shape,
     System,
-    padded_tokens,
     random_rows,
     systems_of,
 )
@@ -179,8 +178,9 @@ def peak_of(
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of loading
     loaded = memory_mb("VmRSS")
-    for batch in (batches[-1], batches[-1], batches[len(batches) // 2]):
-        run(batch)
+    with system.evaluation() if mode == "eval" else nullcontext():
+        for batch in (batches[-1], batches[-1], batches[len(batches) // 2]):
+            run(batch)
     return memory_mb("VmHWM") - loaded
 
 
@@ -235,7 +235,7 @@ def cross_section(batches: list[Rows], count: int) -> list[Rows]:
 def timings(
     systems: Sequence[System], shape: Shape, mode: str, counts: Sequence[int], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """By system: seconds a batch in each round, examples a second in each round, padded tokens a row.
+    """By system: seconds a batch in each round, examples a second in each round, text tokens a row.
 
     Every round holds narrow and wide batches. Within a round the systems take turns batch by batch, and the
     one that starts changes, so that noise from other work meets all of them.
@@ -244,7 +244,7 @@ def timings(
     chosen, runs, tokens = [], [], {}
     for system in systems:
         batches, run = work(system, shape, mode, counts, options.small, total)
-        tokens[system.name] = padded_tokens(batches)
+        tokens[system.name] = system.text_tokens(batches)
         chosen.append(cross_section(batches, total))
         runs.append(run)
         run(chosen[-1][total // 2])  # warms caches and the optimizer's state
@@ -282,7 +282,10 @@ def compare(
     systems = [cls(shape, options.prompt_len, options.small) for cls in systems_of(shape)]
     difference, spread = logit_difference(systems, shape, counts, options.small)
     train = timings(systems, shape, "train", counts, options)
-    evaluation = timings(systems, shape, "eval", counts, options)
+    with ExitStack() as stack:
+        for system in systems:
+            stack.enter_context(system.evaluation())
+        evaluation = timings(systems, shape, "eval", counts, options)
     figures = {
         system.name: {
             "train_seconds_per_step": train[system.name]["seconds_per_step"],
@@ -388,7 +391,7 @@ def markdown(report: dict[str, Any]) -> str:
         "greatest) over rounds. Memory: n = 1 process a system and mode.",
         "",
         "| shape | system | train s/step | eval examples/s | peak MB train / eval "
-        "| padded tokens train / eval |",
+        "| text tokens a row train / eval |",
         "|---|---|---|---|---|---|",
     ]
     for shape in report["shapes"]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,6 +71,21 @@ def _gpt2(small: bool) -> Any:
     return transformers.GPT2Config(**size, bos_token_id=2, eos_token_id=2, use_cache=False)
 
 
+def _smollm2(small: bool) -> Any:
+    size: dict[str, Any] = {
+        "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+        "num_attention_heads": 9, "num_key_value_heads": 3,
+    }  # fmt: skip
+    if small:
+        size = {
+            "vocab_size": 400, "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2,
+            "num_attention_heads": 6, "num_key_value_heads": 2, "initializer_range": 0.15,
+        }  # fmt: skip
+    return transformers.LlamaConfig(
+        **size, bos_token_id=2, eos_token_id=2, tie_word_embeddings=True, use_cache=False
+    )
+
+
 def _t5(small: bool) -> Any:
     tiny = {"vocab_size": 400, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4}
     size = tiny if small else {}
@@ -95,6 +111,7 @@ SHAPES = {
     for shape in (
         Shape("roberta-base", MaskedLM, transformers.RobertaForMaskedLM, _roberta),
         Shape("gpt2", CausalLM, transformers.GPT2LMHeadModel, _gpt2),
+        Shape("smollm2-135m", CausalLM, transformers.LlamaForCausalLM, _smollm2),
         Shape("t5-small", Seq2SeqLM, transformers.T5ForConditionalGeneration, _t5),
     )
 }
@@ -151,6 +168,15 @@ class System(ABC):
     def train_step(self, rows: Rows) -> float:
         """Forward, backward and AdamW step on one batch, from token ids; the loss."""
 
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        """Inside the block batches of one evaluation are scored, under one prompt."""
+        yield
+
+    def text_tokens(self, batches: Sequence[Rows]) -> float:
+        """Text tokens a row that the model computes, behind the prompt: padding included where it does."""
+        return padded_tokens(batches)
+
     @abstractmethod
     def scores(self, rows: Rows) -> np.ndarray:
         """``[B, C]`` label logits of one batch, from token ids, in evaluation mode."""
@@ -179,6 +205,17 @@ class PromptHub(System):
         self.optimizer.step()
         self.optimizer.zero_grad()
         return loss.item()
+
+    @contextmanager
+    def evaluation(self) -> Iterator[None]:
+        with self.encoder.backbone.unchanged(self.module.prompt):
+            yield
+
+    def text_tokens(self, batches: Sequence[Rows]) -> float:
+        backbone = self.encoder.backbone
+        if isinstance(backbone, CausalLM) and backbone.path == "packed":
+            return sum(len(row) for rows in batches for row in rows) / sum(map(len, batches))
+        return padded_tokens(batches)
 
     def scores(self, rows: Rows) -> np.ndarray:
         return label_scores(self.encoder, self.module.prompt, EncodedSplit(rows), len(rows))
@@ -305,6 +342,11 @@ class PeftCausalLM(PeftSystem):
         return logits[torch.arange(len(rows)), read][:, _label_columns()]
 
 
+class PeftLlama(PeftCausalLM):
+    name = "PEFT, LlamaForCausalLM"
+    model_class = transformers.LlamaForCausalLM
+
+
 class PeftSeq2SeqLM(PeftSystem):
     """The label word is the whole target, without an end token: one decoder step, as in Prompt Hub."""
 
@@ -326,13 +368,22 @@ PEFT_SYSTEMS: tuple[type[PeftSystem], ...] = (
     PeftSequenceClassification,
     PeftMaskedLM,
     PeftCausalLM,
+    PeftLlama,
     PeftSeq2SeqLM,
 )
 
 
 def systems_of(shape: Shape) -> list[type[System]]:
-    """Prompt Hub and the PEFT set-ups of the shape's family."""
-    return [PromptHub, *(system for system in PEFT_SYSTEMS if system.family == shape.family)]
+    """Prompt Hub and the PEFT set-ups of the shape's family (of a causal LM: of its architecture)."""
+    return [
+        PromptHub,
+        *(
+            system
+            for system in PEFT_SYSTEMS
+            if system.family == shape.family
+            and (system.model_class is shape.model or shape.family != "causal_lm")
+        ),
+    ]
 
 
 def padded_tokens(batches: Sequence[Rows]) -> float:

@@ -48,8 +48,10 @@ def test_the_report_holds_every_figure_of_every_system(report: dict[str, Any]) -
     assert set(report) == {"machine", "settings", "shapes"}
     assert {"cpu", "cores", "threads", "torch"} <= set(report["machine"])
     assert report["settings"]["rounds"] == 1 and report["settings"]["small"]
-    assert [shape["shape"] for shape in report["shapes"]] == ["roberta-base", "gpt2", "t5-small"]
-    assert [len(shape["against"]) for shape in report["shapes"]] == [2, 1, 1]
+    assert [shape["shape"] for shape in report["shapes"]] == [
+        "roberta-base", "gpt2", "smollm2-135m", "t5-small",
+    ]  # fmt: skip
+    assert [len(shape["against"]) for shape in report["shapes"]] == [2, 1, 1, 1]
     for shape in report["shapes"]:
         assert set(shape["figures"]) == {"Prompt Hub", *(other["system"] for other in shape["against"])}
         for figures in shape["figures"].values():
@@ -64,7 +66,8 @@ def test_the_report_holds_every_figure_of_every_system(report: dict[str, Any]) -
 def test_prompt_hub_and_peft_compute_the_same_label_logits(report: dict[str, Any]) -> None:
     compared = {name for shape in report["shapes"] for name in shape["logit_difference"]}
     assert compared == {
-        "PEFT, RobertaForMaskedLM", "PEFT, GPT2LMHeadModel", "PEFT, T5ForConditionalGeneration",
+        "PEFT, RobertaForMaskedLM", "PEFT, GPT2LMHeadModel", "PEFT, LlamaForCausalLM",
+        "PEFT, T5ForConditionalGeneration",
     }  # fmt: skip
     for shape in report["shapes"]:
         # Texts must differ in their logits by far more than the systems, or the comparison is blind.
@@ -78,11 +81,19 @@ def test_length_buckets_are_what_makes_prompt_hub_pad_less(report: dict[str, Any
         assert all(hub["train"] < 0.7 * other["train"] for other in others)
 
 
+def test_causal_shapes_run_packed_so_that_no_padding_is_computed(report: dict[str, Any]) -> None:
+    tokens = {shape["shape"]: shape["figures"]["Prompt Hub"]["padded_tokens"] for shape in report["shapes"]}
+    # SST-2's 23.4 tokens and four of the template's end.
+    assert all(
+        27 < tokens[name][mode] < 28 for name in ("gpt2", "smollm2-135m") for mode in ("train", "eval")
+    )
+
+
 def test_the_table_names_machine_ratios_and_verdicts(benchmark: Any, report: dict[str, Any]) -> None:
     table = benchmark.markdown(report)
     assert report["machine"]["cpu"] in table and "n = 1 rounds of 2 batches" in table
-    assert table.count("| yes |") + table.count("| **no** |") == 4
-    assert table.count("max difference") == 3
+    assert table.count("| yes |") + table.count("| **no** |") == 5
+    assert table.count("max difference") == 4
 
 
 def test_a_slower_or_larger_prompt_hub_is_not_kept(benchmark: Any) -> None:
