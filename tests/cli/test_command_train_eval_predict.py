@@ -56,6 +56,39 @@ def test_train_with_several_seeds_stores_a_prompt_each(tiny_folder, files, own_c
     refuses(*line, "--seeds", "4,4", says=("names one twice",))
 
 
+def test_predict_answers_each_row_under_the_prompt_that_it_names(
+    tiny_folder, files, own_columns, short, tmp_path
+):
+    succeeds(
+        "train", "--backbone", tiny_folder("gpt2"), "--train", files.train, *own_columns, *short,
+        "--seeds", "1,2", "--together", "--output", tmp_path / "out",
+    )  # fmt: skip
+    texts = ["a lovely film", "an awful plot and a boring actor", "the house", "a sad dog runs"]
+    owners = ["seed-2", "seed-1", "seed-1", "seed-2"]
+    requests = write_jsonl(
+        tmp_path / "requests.jsonl",
+        [{"who": owner, "text_a": text} for owner, text in zip(owners, texts, strict=True)],
+    )
+    line = ("predict", tmp_path / "out", requests, "--prompt-column")
+    answers = succeeds(*line, "who", "--json").json["predictions"]
+    assert [answer["prompt"] for answer in answers] == owners
+    for answer, text in zip(answers, texts, strict=True):
+        (tmp_path / "one.txt").write_text(text)
+        alone = succeeds("predict", tmp_path / "out" / answer["prompt"], tmp_path / "one.txt", "--json").json
+        [expected] = alone["predictions"]
+        assert answer["text_a"] == text and answer["label"] == expected["label"]
+        assert answer["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-5)
+    first = succeeds(*line, "who").stdout.splitlines()[0].split("\t")
+    assert first[0] == "seed-2" and first[-1] == "a lovely film"
+    refuses(*line, "prompt", says=("has no column 'prompt'", "who, text_a"))
+    refuses(*line, "who", "--task", "sst2", says=("leave out --task",))
+    refuses("predict", tmp_path / "out", "--prompt-column", "who", says=("give the rows as a .csv",))
+    nobody = write_jsonl(tmp_path / "nobody.jsonl", [{"who": "", "text_a": "a"}])
+    refuses("predict", tmp_path / "out", nobody, "--prompt-column", "who", says=("line 1 names no prompt",))
+    lost = write_jsonl(tmp_path / "lost.jsonl", [{"who": "seed-9", "text_a": "a"}])
+    refuses("predict", tmp_path / "out", lost, "--prompt-column", "who", says=("seed-9",))
+
+
 def test_what_train_reports_is_what_eval_finds_again(trained, files):
     stored = json.loads((trained("bert") / "prompt_hub.json").read_text())["metrics"]["validation"]
     found = succeeds("eval", trained("bert"), "--eval", files.eval, "--json").json

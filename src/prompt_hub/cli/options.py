@@ -211,10 +211,10 @@ def stored_prompt_and_task(
     from prompt_hub.prompts.soft_prompt import SoftPrompt
 
     prompt = SoftPrompt.from_pretrained(place)
-    return prompt, task_from_options(task, file, columns, _own_task(prompt), file_option)
+    return prompt, task_from_options(task, file, columns, own_task(prompt), file_option)
 
 
-def _own_task(prompt: SoftPrompt) -> Task | None:
+def own_task(prompt: SoftPrompt) -> Task | None:
     """The task stored with a prompt; for an imported one, the registered task of that name."""
     from prompt_hub.tasks import get_task, task_from_dict, task_names
 

@@ -14,13 +14,16 @@ from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
-    from prompt_hub.tasks import Split, Task
+    from prompt_hub.evaluation.predict import Predictions
+    from prompt_hub.tasks import Example, Split, Task
 
 TABLES = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 
 def predict(
-    prompt: Annotated[str, typer.Argument(help="Prompt folder, or owner/name on the Hub.")],
+    prompt: Annotated[
+        str, typer.Argument(help="Prompt folder, owner/name on the Hub, or what holds --prompt-column's.")
+    ],
     file: Annotated[
         str,
         typer.Argument(help="A line a text (a tab before a second text), or .csv, .jsonl, ...; - is stdin."),
@@ -34,6 +37,10 @@ def predict(
     revision: o.RevisionOption = None,
     layout: o.LayoutOption = None,
     force: o.ForceOption = False,
+    prompt_column: Annotated[
+        str | None,
+        typer.Option(help="Column that names each row's prompt, a folder in PROMPT; they share batches."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows a batch.", rich_help_panel=o.COMPUTE)] = 32,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
@@ -42,15 +49,33 @@ def predict(
 ) -> None:
     """Answer texts with label and probabilities, a line each.
 
-    Example:
+    Examples:
 
       echo "what a lovely film" | prompt-hub predict runs/sst2
+
+      prompt-hub predict runs requests.jsonl --prompt-column prompt
     """
     from prompt_hub.encoding.encoder import encode_split
     from prompt_hub.evaluation.predict import predict as run
     from prompt_hub.evaluation.stored import fitting_encoder
 
     set_quiet(quiet)
+    if prompt_column is not None:
+        if task or text_a or text_b or label_words or template:
+            raise UserError(
+                "With --prompt-column every prompt has its own task: leave out --task, --text-a, --text-b, "
+                "--label-words and --template. Columns are found under the task's names or text_a and text_b."
+            )
+        from prompt_hub.cli.predict_mixed import answers_by_row
+
+        answers, warnings, model = answers_by_row(
+            prompt, file, prompt_column, backbone=backbone, revision=revision, layout=layout, force=force,
+            batch_size=batch_size, device=device, dtype=dtype,
+        )  # fmt: skip
+        for message in warnings:
+            warn(message)
+        _print(answers, as_json, backbone=model.name)
+        return
     soft, chosen = o.stored_prompt_and_task(prompt, task, None, o.Columns(label_words=label_words))
     rows = _rows(file, chosen, text_a, text_b)
     model = o.backbone_of(soft, backbone, revision, device, dtype)
@@ -62,35 +87,42 @@ def predict(
         warnings.append(f"{encoded.truncated} of {len(rows)} texts were cut to fit.")
     for message in warnings:
         warn(message)
-    answers = []
-    for index, example in enumerate(rows.examples):
-        answer: dict[str, Any] = {"text_a": example.text_a}
-        if example.text_b is not None:
-            answer["text_b"] = example.text_b
-        value = found.values[index]
-        if chosen.kind == "classification":
-            assert found.probabilities is not None
-            answer["label"] = chosen.classes[int(value)]
-            answer["probabilities"] = {
-                name: round(float(p), 6)
-                for name, p in zip(chosen.classes, found.probabilities[index], strict=True)
-            }
-        else:
-            answer["score" if chosen.kind == "regression" else "text"] = value
-        answers.append(answer)
-        if not as_json:
-            sys.stdout.write(_line(answer) + "\n")
+    answers = [answer_of(chosen, example, found, index) for index, example in enumerate(rows.examples)]
+    _print(answers, as_json, task=chosen.name, backbone=model.name)
+
+
+def answer_of(task: Task, example: Example, found: Predictions, index: int) -> dict[str, Any]:
+    """The answer to an example, the ``index``-th of those predicted, as it is printed."""
+    answer: dict[str, Any] = {"text_a": example.text_a}
+    if example.text_b is not None:
+        answer["text_b"] = example.text_b
+    value = found.values[index]
+    if task.kind != "classification":
+        return answer | {"score" if task.kind == "regression" else "text": value}
+    assert found.probabilities is not None
+    named = zip(task.classes, found.probabilities[index], strict=True)
+    probabilities = {name: round(float(probability), 6) for name, probability in named}
+    return answer | {"label": task.classes[int(value)], "probabilities": probabilities}
+
+
+def _print(answers: list[dict[str, Any]], as_json: bool, **about: str) -> None:
     if as_json:
-        print_json({"task": chosen.name, "backbone": model.name, "n": len(answers), "predictions": answers})
+        print_json({**about, "n": len(answers), "predictions": answers})
+        return
+    for answer in answers:
+        sys.stdout.write(_line(answer) + "\n")
 
 
 def _line(answer: dict[str, Any]) -> str:
-    """``label <tab> name=probability ... <tab> text``, without tabs or line breaks inside a field."""
-    fields = []
+    """``label <tab> name=probability ... <tab> text``, without tabs or line breaks inside a field.
+
+    In front of it the prompt, where rows have different ones.
+    """
+    fields = [answer["prompt"]] if "prompt" in answer else []
     if "label" in answer:
-        fields = [answer["label"], " ".join(f"{k}={v:.4f}" for k, v in answer["probabilities"].items())]
+        fields += [answer["label"], " ".join(f"{k}={v:.4f}" for k, v in answer["probabilities"].items())]
     else:
-        fields = [f"{answer['score']:.4f}" if "score" in answer else answer["text"]]
+        fields += [f"{answer['score']:.4f}" if "score" in answer else answer["text"]]
     fields += [answer["text_a"], *([answer["text_b"]] if "text_b" in answer else [])]
     return "\t".join(" ".join(str(field).split()) for field in fields)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from prompt_hub.backbones.base import MixedPrompts
 from prompt_hub.encoding.batches import joined
+from prompt_hub.evaluation.mixed import word_pass, words_of_all
 from prompt_hub.training.module import PromptModule, aims_at_tokens, loss_of_logits, task_batch
 
 Inputs = Mapping[str, Tensor]
@@ -107,17 +108,11 @@ def add_gradients(asked: Sequence[_Asked]) -> None:
 
 
 def _kind(module: PromptModule) -> Any:
-    """What two trainings must have in common to share a pass.
-
-    Label words of one piece are read from the same forward whatever they are; longer ones take forwards of
-    their own, which only trainings with the same words share.
-    """
+    """What two trainings must have in common to share a pass."""
     encoder = module.encoder
-    words: Any = "tokens"
-    if not aims_at_tokens(encoder, module.training):
-        several = any(len(pieces) > 1 for pieces in encoder.label_ids)
-        words = tuple(map(tuple, encoder.label_ids)) if several else "one piece"
-    return module.prompt.shape, encoder.layout.placement, words
+    if aims_at_tokens(encoder, module.training):
+        return module.prompt.shape, encoder.layout.placement, "tokens"
+    return word_pass(encoder, module.prompt)
 
 
 def losses_together(modules: Sequence[PromptModule], inputs: Sequence[Inputs]) -> list[Tensor]:
@@ -137,9 +132,7 @@ def losses_together(modules: Sequence[PromptModule], inputs: Sequence[Inputs]) -
         targets = [each.labels.shape[1] for each in batches if each.labels is not None]
         parts = [part[:, :width] for part, width in zip(parts, targets, strict=True)]
     else:
-        words = [tuple(pieces) for encoder in encoders for pieces in encoder.label_ids]
-        every = list(dict.fromkeys(words))
-        own = [[every.index(tuple(pieces)) for pieces in encoder.label_ids] for encoder in encoders]
+        every, own = words_of_all(encoders)
         parts = backbone.label_logits(prompts, batch, every).split(sizes)
         parts = [
             part.index_select(1, backbone.constant(columns)) for part, columns in zip(parts, own, strict=True)
