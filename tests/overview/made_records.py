@@ -82,3 +82,206 @@ def tour(folder: Path, first: str = "film", second: str = "news") -> Path:
         "warm_start": None,
     }  # fmt: skip
     return write(folder / "quickstart.json", data)
+
+
+def warm_start(**more: Any) -> dict:
+    """Two starts of two seeds: the warm one is at 0.8 from the first evaluation on."""
+
+    def run(start: str, seed: int, values: list[float]) -> dict:
+        curves = {
+            "score": {"steps": [0, 5, 10], "values": values},
+            "loss": {"steps": [0, 5, 10], "values": [-0.9, -0.5, -0.2]},
+        }
+        return {
+            "start": start,
+            "label": f"{start} label",
+            "seed": seed,
+            "folder": f"runs/{start}",
+            "steps": 10,
+            "score": values[-1],
+            "ci95": [0.7, 0.9],
+            "floors": {},
+            "diagnosis": [],
+            "curves": curves,
+        }
+
+    runs = [
+        run("cold", 1, [0.5, 0.6, 0.8]),
+        run("cold", 2, [0.5, 0.7, 0.75]),
+        run("warm", 1, [0.79, 0.8, 0.8]),
+        run("warm", 2, [0.81, 0.8, 0.85]),
+    ]
+    runs[1]["diagnosis"] = ["The prompt hardly moved."]
+    bound = {
+        "mean": 2.5,
+        "bound": "at least",
+        "ci95": None,
+        "counts": {"exact": 1, "at least": 1, "at most": 0, "undefined": 0},
+    }
+    starts = {
+        "cold": {"label": "cold label", "score": {"mean": 0.775, "ci95": [0.7, 0.85]}},
+        "warm": {
+            "label": "warm label",
+            "score": {"mean": 0.825, "ci95": None},
+            "gain": {"mean": 0.05, "ci95": [-0.01, 0.11]},
+            "speed_up": {"score": {"comparable": bound, "convergence": bound}},
+        },
+    }
+    result = {
+        "task": "sst2",
+        "task_type": "sentiment",
+        "backbone": "mini-roberta",
+        "metric": "accuracy",
+        "n": 100,
+        "n_train": 300,
+        "n_held_out": 30,
+        "seeds": [1, 2],
+        "starts": starts,
+        "runs": runs,
+        "warnings": ["a word"],
+        "source": {"place": "p", "task": "imdb"},
+        "other": None,
+        "floors": {"majority": 0.51},
+        "removed_overlap": {"train": 7, "validation": 0},
+    }
+    return record("warm_start", {"task": "sst2"}, result, **more)
+
+
+def masking(ratios: tuple[float, ...] = (0.1, 0.2)) -> dict:
+    def cell(choice: str, ratio: float, score: float) -> dict:
+        return {
+            "target": "sst2",
+            "relation": "own",
+            "choice": choice,
+            "ratio": ratio,
+            "draw": 0,
+            "source": "",
+            "neurons": 10,
+            "active": 4,
+            "metric": "accuracy",
+            "score": score,
+            "ci95": [score - 0.1, score + 0.1],
+            "n": 60,
+            "removed_overlap": 3,
+            "floors": {"majority": {"accuracy": 0.5}},
+            "warnings": [],
+        }
+
+    cells = [cell("unmasked", 0.0, 0.9)]
+    cells += [
+        cell(choice, ratio, 0.9 - ratio * (3 if choice == "top" else 1))
+        for choice in ("top", "random")
+        for ratio in ratios
+    ]
+    summary = [
+        {
+            "target": "sst2",
+            "relation": "own",
+            "ratio": one["ratio"],
+            "choice": one["choice"],
+            "metric": "accuracy",
+            "n": 60,
+            "scores": [one["score"]],
+            "mean": one["score"],
+            "interval": one["ci95"],
+            "neurons": 10,
+            "active": 4.0,
+            "unmasked": 0.9,
+            "lost": 0.9 - one["score"],
+        }
+        for one in cells[1:]
+    ]
+    result = {
+        "neurons": 100,
+        "shape": [2, 50],
+        "active": 12,
+        "ratios": list(ratios),
+        "choices": ["top", "random"],
+        "targets": ["sst2"],
+        "others": [],
+        "summary": summary,
+        "cells": cells,
+    }
+    settings = {"prompt": "runs/sst2", "backbone": "mini-roberta", "draws": 1, "hold_at": "0"}
+    return record("neurons mask", settings, result)
+
+
+def beside_controls(matters: bool) -> dict:
+    """What ``project eval --json`` prints."""
+    line = {
+        "name": "shuffled source, projected",
+        "same_map": True,
+        "score": 0.6,
+        "ci95": [0.5, 0.7],
+        "gain": 0.123,
+        "gain_ci95": [0.05 if matters else -0.02, 0.2],
+        "does_as_well": not matters,
+    }
+    verdict = "The source matters." if matters else "On this task the map ignores its input."
+    return {
+        "map": "h",
+        "method": "ridge",
+        "prompt_hash": "p",
+        "command": ["prompt-hub", "project", "eval"],
+        "task": "sst2",
+        "backbone": "mini-gpt2",
+        "n": 100,
+        "primary_metric": "accuracy",
+        "metrics": {"accuracy": 0.723},
+        "ci95": {"accuracy": [0.63, 0.81]},
+        "controls": [line],
+        "majority": 0.52,
+        "removed_overlap": 4,
+        "source_matters": matters,
+        "verdict": verdict,
+        "warnings": [],
+    }
+
+
+def projector() -> dict:
+    """A trained map as it is stored."""
+    controls = {
+        "constant-input projector": {"score": 0.7, "gain": 0.01, "gain_ci95": [-0.1, 0.12], "same_map": True}
+    }
+    task = {
+        "task": "sst2",
+        "type": "sentiment",
+        "group": "trained",
+        "n": 90,
+        "left_out": 0,
+        "metric": "accuracy",
+        "score": 0.71,
+        "ci95": [0.6, 0.8],
+        "majority": 0.5,
+        "controls": None,
+        "verdict": "",
+        "warnings": [],
+    }
+    gain = {
+        "group": "trained",
+        "control": "constant-input projector",
+        "tasks": 1,
+        "score": 0.71,
+        "gain": 0.01,
+        "ci95": [-0.1, 0.12],
+    }
+    return {
+        "schema_version": 1,
+        "hash": "h",
+        "method": "flat",
+        "source": BACKBONE,
+        "target": {**BACKBONE, "name": "gpt2"},
+        "source_norm": 1.0,
+        "target_norm": 1.0,
+        "scale": "none",
+        "seed": 1,
+        "training": {},
+        "train_tasks": ["sst2"],
+        "warnings": [],
+        "controls": {"trained: sst2": controls},
+        "metrics": {
+            "groups": [gain],
+            "tasks": [task],
+            "verdicts": {"trained": "On trained tasks (1) the projector ignores its input."},
+        },
+    }

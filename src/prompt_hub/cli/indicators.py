@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -198,6 +199,7 @@ def validate(
     data = {
         "prompts": str(prompts or scores),
         "scores": str(scores),
+        "command": list(sys.argv),
         "figures": table.to_dict("records"),
         **table.attrs,
     }

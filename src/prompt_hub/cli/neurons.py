@@ -172,6 +172,10 @@ def overlap(
     ] = False,
     data_dir: o.DataDirOption = None,
     limit: Annotated[int | None, typer.Option(help="With --skill: at most so many rows.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Also store a record (.json): overlaps by layer, and a map of the neurons."),
+    ] = None,
     value: n.ValueOption = "after",
     positions: n.PositionsOption = "read",
     stack: n.StackOption = None,
@@ -193,6 +197,8 @@ def overlap(
     """
     from prompt_hub.neurons import overlap as measures
     from prompt_hub.neurons.capture import sites_for
+    from prompt_hub.neurons.overlap import overlap_record
+    from prompt_hub.runs.records import Record, check_record_path
 
     set_quiet(quiet)
     if len(prompts) < 2:
@@ -202,6 +208,9 @@ def overlap(
         if name not in measures.MEASURES:
             raise UserError(f"Unknown measure {name!r}. Known: all, {', '.join(measures.MEASURES)}.")
     where = n.parse_positions(positions)
+    if output is not None:
+        n.check_file(output, ".json")
+        check_record_path(output)
     loaded = n.load_all(prompts)
     model = o.backbone_of(loaded[0], backbone, revision, device, dtype)
     layers = sites_for(model, where, stack, site)
@@ -229,13 +238,19 @@ def overlap(
                 "by_window": measures.overlap_by_window(a, b, "on", **weighted),
             }
         pairs.append({"first": prompts[first], "second": prompts[second], "measures": found})
+    result = {
+        "backbone": model.name, "value": value, "stack": layers[0].stack, "positions": positions,
+        "prompts": [{"prompt": place, "hash": soft.hash, "active": float((array > 0).float().mean())}
+                    for place, soft, array in zip(prompts, loaded, arrays, strict=True)],
+        "pairs": pairs,
+    }  # fmt: skip
+    if output is not None:
+        settings = {"prompts": prompts, "backbone": model.identity.to_dict(), "measure": measure}
+        names_of = dict(zip(prompts, n.short_names(prompts), strict=True))
+        Record("neurons overlap", settings).finish(output, overlap_record(result, names_of, arrays))
+        say(f"Record stored in {output}.")
     if as_json:
-        print_json({
-            "backbone": model.name, "value": value, "stack": layers[0].stack, "positions": positions,
-            "prompts": [{"prompt": place, "hash": soft.hash, "active": float((array > 0).float().mean())}
-                        for place, soft, array in zip(prompts, loaded, arrays, strict=True)],
-            "pairs": pairs,
-        })  # fmt: skip
+        print_json(result)
         return
     shown = [*names, *(["skill_on"] if skill else [])]
     body = [

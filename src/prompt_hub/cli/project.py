@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -192,7 +193,8 @@ def evaluate(
     )
     print_controls(result, found.warnings)
     if as_json:
-        print_json({"map": found.hash, "method": found.method, "prompt_hash": given.hash, **result.to_dict()})
+        about = {"map": found.hash, "method": found.method, "prompt_hash": given.hash}
+        print_json({**about, "command": list(sys.argv), **result.to_dict()})
 
 
 @app.command("ls")

@@ -17,6 +17,12 @@ def report(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The HTML file; default: report.html in the folder.")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write figures (.png, .svg, .pdf) and tables (.md, .tex, .csv, .json) into this folder."
+        ),
+    ] = None,
     as_json: o.JsonOption = False,
 ) -> None:
     """Write one HTML page of everything that was recorded below a folder.
@@ -25,7 +31,7 @@ def report(
 
       prompt-hub report runs/quickstart
 
-      prompt-hub report runs -o report.html
+      prompt-hub report runs -o report.html --export paper
     """
     from prompt_hub.overview.page import REPORT_NAME, write_report
 
@@ -38,9 +44,15 @@ def report(
             if notice.kind == "damaged":
                 warn(notice.text)
     say(f"Report of {len(page.sections)} sections in {path}. Open it in a browser.")
+    files: list[Path] = []
+    if export is not None:
+        from prompt_hub.overview.export import export as write_files
+
+        files = write_files(page, export)
+        say(f"{len(files)} figures and tables in {export}.")
     if as_json:
         sections = [
             {"title": each.title, "record": each.place, "notices": [vars(one) for one in each.notices]}
             for each in page.sections
         ]
-        print_json({"path": str(path), "sections": sections})
+        print_json({"path": str(path), "sections": sections, "exported": list(map(str, files))})

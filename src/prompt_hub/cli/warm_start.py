@@ -14,8 +14,6 @@ from prompt_hub.cli.output import print_json, print_table, say, stderr, stdout, 
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
-_SIGNS = {"exact": "", "at least": ">= ", "at most": "<= "}
-
 
 def warm_start(
     source: Annotated[str | None, typer.Option(help="Prompt to start from.", show_default=False)] = None,
@@ -167,28 +165,22 @@ def warm_start(
 
 def print_starts(result: Mapping[str, Any], console: Any) -> None:
     """Final scores and speed-ups of ``compare_starts`` as tables."""
+    from prompt_hub.transfer.starts_document import score_rows, speed_up_rows
+
     metric, starts = result["metric"], result["starts"]
-    rows = [
-        [name, _over(found["score"]), _over(found["gain"], "+") if "gain" in found else ""]
-        for name, found in starts.items()
-    ]
-    rows += [[f"({name.replace('_', ' ')})", f"{value:.3f}", ""] for name, value in result["floors"].items()]
+    head, rows = score_rows(result)
     print_table(
         f"{result['task']}: {metric} on {result['n']} validation rows, mean over seeds "
         f"{', '.join(map(str, result['seeds']))} (95%)",
-        ["start", metric, "above the cold start"],
+        head,
         rows,
         console,
     )
-    rows = [
-        [name, curve, _speed_up(speed_up["comparable"]), _speed_up(speed_up["convergence"])]
-        for name, found in starts.items()
-        for curve, speed_up in found.get("speed_up", {}).items()
-    ]
+    head, rows = speed_up_rows(result)
     print_table(
         f"Speed-up over the cold start, on {result['n_held_out']} held-out rows: geometric mean over seeds "
         "(95%)",
-        ["start", "by", "to its best result", "to convergence"],
+        head,
         rows,
         console,
     )
@@ -201,22 +193,3 @@ def print_starts(result: Mapping[str, Any], console: Any) -> None:
         )
     for message in result["warnings"]:
         warn(message)
-
-
-def _over(found: Mapping[str, Any], sign: str = "") -> str:
-    value = f"{found['mean']:{sign}.3f}"
-    return value if found["ci95"] is None else f"{value} ({found['ci95'][0]:.3f} to {found['ci95'][1]:.3f})"
-
-
-def _speed_up(found: Mapping[str, Any]) -> str:
-    """The mean with its interval, or with its sign and how many of the seeds' ratios are bounds only."""
-    counts, ci95 = found["counts"], found["ci95"]
-    notes = [
-        f"{counts[bound]} of {sum(counts.values())} {name}"
-        for bound, name in {"at least": ">=", "at most": "<=", "undefined": "undefined"}.items()
-        if counts[bound]
-    ]
-    if ci95 is not None:
-        notes.insert(0, f"{ci95[0]:.2f} to {ci95[1]:.2f}")
-    value = "undefined" if found["mean"] is None else f"{_SIGNS[found['bound']]}{found['mean']:.2f}x"
-    return f"{value} ({', '.join(notes)})" if notes else value

@@ -6,12 +6,13 @@ and gives a number; 1 is the most alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.reports.neuron_figures import condensed
 
 TOP_K = 100
 WINDOW = 3
@@ -175,3 +176,17 @@ def _layers(layers: Layers, count: int) -> list[int]:
             f"Layer {missing[0] if missing else layers} does not exist: there are 0 to {count - 1}."
         )
     return chosen
+
+
+def overlap_record(
+    result: Mapping[str, Any], names: Mapping[str, str], arrays: Sequence[Any]
+) -> dict[str, Any]:
+    """What is stored of a comparison: ``result`` with short ``names`` (by place) and a map of the neurons.
+
+    result: ``prompts`` and ``pairs`` by place, as ``prompt-hub neurons overlap --json`` prints them. arrays:
+    ``[L, F]`` of each prompt.
+    """
+    prompts = [{**one, "name": names[one["prompt"]]} for one in result["prompts"]]
+    pairs = [{**one, "first": names[one["first"]], "second": names[one["second"]]} for one in result["pairs"]]
+    values = dict(zip(names.values(), arrays, strict=True))
+    return {**result, "prompts": prompts, "pairs": pairs, "map": condensed(values)}

@@ -7,11 +7,17 @@ from pathlib import Path
 
 from prompt_hub.atomic import write_file
 from prompt_hub.errors import UserError
+from prompt_hub.overview.cross_model import distilled_section, map_section, projected_section
+from prompt_hub.overview.evaluations import evaluation_section
 from prompt_hub.overview.found import Found, Records, find_records
+from prompt_hub.overview.indicators import indicator_section
+from prompt_hub.overview.masking import masking_section
 from prompt_hub.overview.material import environments, material_tables
 from prompt_hub.overview.matrix import matrix_section
+from prompt_hub.overview.overlap import overlap_section
 from prompt_hub.overview.tour import tour_sections
 from prompt_hub.overview.training import check_run, independent_runs, training_section
+from prompt_hub.overview.warm_start import warm_start_section
 from prompt_hub.overview.words import plural
 from prompt_hub.reports.html.blocks import Notice, Page, Section
 from prompt_hub.reports.html.page import page_html
@@ -27,6 +33,14 @@ _COUNTED = {
     "train": ("training run", "training runs"),
     "tour": ("tour", "tours"),
     "matrix": ("transfer matrix", "transfer matrices"),
+    "warm_start": ("warm-start comparison", "warm-start comparisons"),
+    "validation": ("validation of indicators", "validations of indicators"),
+    "neurons overlap": ("comparison of neurons", "comparisons of neurons"),
+    "neurons mask": ("masking study", "masking studies"),
+    "map": ("map to another backbone", "maps to other backbones"),
+    "projected": ("projected prompt", "projected prompts"),
+    "distil": ("distillation", "distillations"),
+    "eval": ("evaluation", "evaluations"),
 }
 """What the head of the page counts, by kind of record."""
 
@@ -86,6 +100,13 @@ def _sections(records: Records) -> Iterator[Section]:
                 yield from read(found, records)
             except _UNEXPECTED as error:
                 records.drop(found, _reason(error))
+    for found in list(records.of("eval")):
+        try:
+            evaluation_section([found], records)
+        except _UNEXPECTED as error:
+            records.drop(found, _reason(error))
+    if records.of("eval"):
+        yield evaluation_section(records.of("eval"), records)
 
 
 def _reason(error: Exception) -> str:
@@ -104,5 +125,12 @@ def _damaged(records: Records) -> Section:
 _READERS: Mapping[str, Callable[[Found, Records], list[Section]]] = {
     "tour": tour_sections,
     "matrix": lambda found, records: [matrix_section(found, records)],
+    "warm_start": lambda found, records: [warm_start_section(found, records)],
+    "validation": lambda found, records: [indicator_section(found, records)],
+    "neurons overlap": lambda found, records: [overlap_section(found, records)],
+    "neurons mask": lambda found, records: [masking_section(found, records)],
+    "map": lambda found, records: [map_section(found, records)],
+    "projected": lambda found, records: [projected_section(found, records)],
+    "distil": lambda found, records: [distilled_section(found, records)],
 }
 """In the order of the page."""

@@ -28,7 +28,7 @@ def draw_pairs(pairs: Sequence[Mapping[str, Any]], path: Path) -> Path:
     with axes_for(path, (2.9 * columns, 2.6 * rows + 0.5), len(names), columns) as (figure, panels):
         for axes, name in zip(panels, names, strict=True):
             for group, colour in _GROUPS.items():
-                points = [each for each in pairs if each["indicator"] == name and _group(each) == group]
+                points = [each for each in pairs if each["indicator"] == name and pair_group(each) == group]
                 axes.scatter(
                     [each["value"] for each in points],
                     [each["score"] for each in points],
@@ -37,7 +37,7 @@ def draw_pairs(pairs: Sequence[Mapping[str, Any]], path: Path) -> Path:
             axes.set_xlabel(name)
         for axes in panels[::columns]:
             axes.set_ylabel("measured score")
-        shown = [group for group in _GROUPS if any(_group(each) == group for each in pairs)]
+        shown = [group for group in _GROUPS if any(pair_group(each) == group for each in pairs)]
         handles = dict(zip(_GROUPS, panels[0].get_legend_handles_labels()[0], strict=True))
         where: dict[str, Any] = {"loc": "outside upper center", "ncols": 4, "frameon": False, "fontsize": 8}
         figure.legend([handles[group] for group in shown], shown, **where)
@@ -50,10 +50,10 @@ def draw_agreement(figures: Sequence[Mapping[str, Any]], path: Path) -> Path:
     figures: rows of ``indicators.validate``. The best indicator stands on top; a tick is what a pick by lot
     loses.
     """
-    left = _chosen(figures, "spearman")
+    left = chosen_figures(figures, "spearman")
     left.sort(key=lambda row: row["value"])
     places = {row["indicator"]: place for place, row in enumerate(left)}
-    right = [row for row in _chosen(figures, "regret@1") if row["indicator"] in places]
+    right = [row for row in chosen_figures(figures, "regret@1") if row["indicator"] in places]
     with axes_for(path, (8.4, 1.2 + 0.3 * max(len(places), 3)), 2) as (_, panels):
         for axes, rows, label in (
             (panels[0], left, "Spearman's coefficient, per target"),
@@ -74,13 +74,15 @@ def draw_agreement(figures: Sequence[Mapping[str, Any]], path: Path) -> Path:
     return path
 
 
-def _group(pair: Mapping[str, Any]) -> str:
+def pair_group(pair: Mapping[str, Any]) -> str:
+    """How the tasks of a pair are related, in words."""
     if pair["same_task"]:
         return "own prompt"
     return {True: "same type", False: "other type", None: "type unknown"}[pair["same_type"]]
 
 
-def _chosen(figures: Sequence[Mapping[str, Any]], statistic: str) -> list[Mapping[str, Any]]:
+def chosen_figures(figures: Sequence[Mapping[str, Any]], statistic: str) -> list[Mapping[str, Any]]:
+    """Rows of one statistic per target, without self, that have a value."""
     return [
         row
         for row in figures

@@ -24,31 +24,55 @@ _CHOICE_COLOURS = {
 def draw_neurons(
     values: Mapping[str, Any], overlaps: Mapping[str, list[float]], path: Path, what: str = "activation"
 ) -> Any:
-    """A heat map a prompt, layers by neurons, and one panel of numbers by layer; the figure.
+    """``draw_condensed`` of values ``[L, F]`` by name."""
+    return draw_condensed(condensed(values), overlaps, path, what)
 
-    values: ``[L, F]`` by name. In every panel a layer's neurons stand in the order of the first prompt's
-    values, the highest on the left, so that another prompt looks like the first as far as it activates the
-    same ones; neighbours are averaged into at most 96 columns. overlaps: ON with the first prompt by layer,
-    by name; with one prompt the last panel is the share of active neurons. Colours end at the 99th
-    percentile.
+
+def condensed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values ``[L, F]`` by name as a map that can be seen.
+
+    In every map a layer's neurons stand in the order of the first prompt's values, the highest on the left,
+    so that another prompt looks like the first as far as it activates the same ones; neighbours are averaged
+    into at most 96 columns. ``values``: ``[L, columns]`` by name; ``limit``: where colours end, the 99th
+    percentile; ``width``: F; ``active``: share of the first prompt's neurons above 0, by layer. Plain lists
+    and numbers.
     """
     import numpy as np
 
     arrays = {name: np.asarray(value, np.float64) for name, value in values.items()}
     first = next(iter(arrays.values()))
-    layers, width = first.shape
+    width = first.shape[1]
     order = np.argsort(-first, axis=1, kind="stable")
     parts = np.array_split(np.arange(width), min(width, _COLUMNS))
     columns = {
         name: np.stack([np.take_along_axis(array, order, 1)[:, part].mean(1) for part in parts], 1)
         for name, array in arrays.items()
     }
-    limit = float(np.quantile(np.abs(np.concatenate(list(columns.values()))), 0.99)) or 1.0
+    return {
+        "values": {name: array.tolist() for name, array in columns.items()},
+        "limit": float(np.quantile(np.abs(np.concatenate(list(columns.values()))), 0.99)) or 1.0,
+        "width": width,
+        "active": (first > 0).mean(1).tolist(),
+    }
+
+
+def draw_condensed(
+    shown: Mapping[str, Any], overlaps: Mapping[str, list[float]], path: Path, what: str = "activation"
+) -> Any:
+    """A heat map a prompt, layers by neurons, and one panel of numbers by layer; the figure.
+
+    shown: of ``condensed``. overlaps: ON with the first prompt by layer, by name; without any the last panel
+    is the share of active neurons.
+    """
+    import numpy as np
+
+    arrays = {name: np.asarray(value) for name, value in shown["values"].items()}
+    layers, width, limit = len(next(iter(arrays.values()))), shown["width"], shown["limit"]
     height = max(2.6, 1.4 + 0.16 * layers)
     with axes_for(path, (3.4 * (len(arrays) + 1) + 0.6, height), len(arrays) + 1) as (figure, panels):
-        for axes, (name, shown) in zip(panels, columns.items(), strict=False):
+        for axes, (name, array) in zip(panels, arrays.items(), strict=False):
             image = axes.imshow(
-                shown, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", extent=(0, width, layers, 0),
+                array, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", extent=(0, width, layers, 0),
                 interpolation="nearest",
             )  # fmt: skip
             axes.set_title(name, fontsize=9)
@@ -63,7 +87,7 @@ def draw_neurons(
             last.set_xlabel(f"ON with {next(iter(arrays))}")
             last.legend(frameon=False, fontsize=7)
         else:
-            last.barh(places, (first > 0).mean(1), color=COLOURS["prompt"])
+            last.barh(places, shown["active"], color=COLOURS["prompt"])
             last.set_xlabel("share of active neurons")
         last.set_xlim(0, 1)
         last.set_ylim(layers, 0)

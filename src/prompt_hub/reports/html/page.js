@@ -21,6 +21,7 @@
   all("table.data").forEach((table) => {
     if (table.tBodies[0].rows.length < 2) return;
     all("thead th", table).forEach((title, place) => {
+      if (!title.textContent.trim()) return;
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = title.textContent;
@@ -99,7 +100,7 @@
       button.type = "button";
       button.textContent = "Copy";
       button.setAttribute("aria-label", "Copy the command");
-      button.addEventListener("click", () => navigator.clipboard.writeText(line.querySelector("code").textContent)
+      button.addEventListener("click", () => navigator.clipboard.writeText(line.querySelector("code").textContent.trim())
         .then(() => { button.textContent = "Copied"; setTimeout(() => { button.textContent = "Copy"; }, 1500); })
         .catch(() => { button.textContent = "Not allowed"; }));
       line.append(button);
