@@ -15,6 +15,7 @@ import pytest
 
 from prompt_hub.runs.grid import Grid
 from prompt_hub.transfer import load_table
+from prompt_hub.transfer.plan import made_by
 
 TASKS = "sst2,rotten_tomatoes,rte"
 KILLS = 4
@@ -81,6 +82,7 @@ def test_killed_at_random_moments_and_resumed_the_table_is_that_of_an_uninterrup
         process.send_signal(signal.SIGKILL)
         process.wait()
     run(command(folder))
+    assert made_by(folder)["command"][1:] == command(folder)[3:], "how to repeat it is stored"
     same(whole, folder)
 
 

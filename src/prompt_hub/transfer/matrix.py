@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -151,7 +152,12 @@ def fill(
     if matrix.racing is not None:
         races = Races(plan, matrix.place, matrix.racing)
         items = [item for item in items if item.kind == TRAIN]
-    made_by = {"place": asdict(matrix.place), "environment": environment(), "planned": now()}
+    made_by = {
+        "place": asdict(matrix.place),
+        "command": list(sys.argv),
+        "environment": environment(),
+        "planned": now(),
+    }
     if matrix.racing is not None:
         made_by["racing"] = asdict(matrix.racing)
     with Grid.open(matrix.folder) as grid:
