@@ -20,7 +20,7 @@ def reproduce(
         ),
     ] = None,
     scale: Annotated[
-        str, typer.Option(help="mini (embedded, minutes), smollm (hours) or paper (GPU, Hub).")
+        str, typer.Option(help="mini (embedded, minutes), smollm (an hour or so) or paper (GPU, Hub).")
     ] = "mini",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder; default runs/reproduce/<scale>.")
