@@ -1,12 +1,13 @@
 """Masked language models: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT and their like.
 
-Attention is bidirectional, so nothing of the prompt can be cached; the saving is in the head, which sees
-the mask position and the label rows only (``Backbone.narrowed``).
+Attention is bidirectional, so nothing of the prompt can be cached. The head sees the mask position and the
+label rows only (``Backbone.narrowed``); where the model's attention can be exchanged, the last layer too
+answers at the mask only and the first maps the prompt once (``trimmed_encoder.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
 from typing import Any
@@ -14,12 +15,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, Prompt, gather_rows
+from prompt_hub.backbones.base import (
+    Backbone,
+    Batch,
+    LabelIds,
+    MixedPrompts,
+    Placement,
+    Prompt,
+    gather_rows,
+)
+from prompt_hub.backbones.packed_runs import NotPackable
+from prompt_hub.backbones.trimmed_check import TrimmedPath
+from prompt_hub.backbones.trimmed_encoder import TrimmedEncoder
+
+_Run = Callable[[Prompt | None, Batch, Tensor | None], Tensor]
+"""Gives ``[B, M, C]`` at the mask for vocabulary rows ``[C]``, or ``[B, M, V]`` for None."""
 
 
 class MaskedLM(Backbone):
     family = "masked_lm"
     can_generate = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._trimmed = TrimmedPath(self)
+
+    @property
+    def path(self) -> str:
+        """Which forward answers now: ``trimmed``, or ``plain`` with the reason in brackets."""
+        reason = self._trimmed.why_not()
+        return "trimmed" if reason is None else f"plain ({reason})"
 
     def takes(self, placement: Placement) -> bool:
         """Another than the default needs position embeddings, and a forward that takes position ids."""
@@ -29,21 +54,51 @@ class MaskedLM(Backbone):
         return "position_embeddings" in names and "position_ids" in signature(self.model.forward).parameters
 
     def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        rows = self.single_rows(label_ids)
-        if rows is None:
-            return self._word_scores(prompt, batch, label_ids, narrow=True)
-        return self._logits_at_mask(prompt, batch, rows, narrow=True)[:, 0].float()
+        return self._scores(prompt, batch, label_ids, self._logits_at_mask)
 
     def reference_label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
+        return self._scores(prompt, batch, label_ids, self._plain_logits)
+
+    def _scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, run: _Run) -> Tensor:
         rows = self.single_rows(label_ids)
         if rows is None:
-            return self._word_scores(prompt, batch, label_ids, narrow=False)
-        return self._logits_at_mask(prompt, batch, rows, narrow=False)[:, 0].float()
+            return self._word_scores(prompt, batch, label_ids, run)
+        return run(prompt, batch, rows)[:, 0].float()
 
-    def _logits_at_mask(
-        self, prompt: Prompt | None, batch: Batch, rows: Tensor | None, narrow: bool
+    def _logits_at_mask(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """``[B, M, C]`` logits at the mask (several masks for a word of several pieces), by the fastest way
+        that is open."""
+        trimmed = self._trimmed.now()
+        if trimmed is not None:
+            try:
+                return self.narrow_logits(prompt, batch, rows, trimmed)
+            except NotPackable:
+                # Not this batch, such as one that is longer than a layer's window.
+                pass
+        return self.narrow_logits(prompt, batch, rows, None)
+
+    def narrow_logits(
+        self, prompt: Prompt | None, batch: Batch, rows: Tensor | None, trimmed: TrimmedEncoder | None
     ) -> Tensor:
-        """``[B, M, C]`` logits at the mask (several masks for a word of several pieces)."""
+        """``[B, M, C]`` (or ``[B, M, V]``) with the head at the mask only. trimmed: the layers too."""
+        with self._input(prompt, batch) as (inputs, read, prompt_len):
+            if trimmed is None:
+                with self.narrowed(read, rows):
+                    return self.model(**inputs).logits
+            # A layer that runs again in the backward pass has its own maps by then.
+            is_alike = not isinstance(prompt, MixedPrompts) and not self.is_recomputed
+            with trimmed.running(read, prompt_len if is_alike else 0), self.narrowed(None, rows):
+                return self.model(**inputs).logits
+
+    def _plain_logits(self, prompt: Prompt | None, batch: Batch, rows: Tensor | None) -> Tensor:
+        """The same by the ordinary forward: the whole head everywhere."""
+        with self._input(prompt, batch) as (inputs, read, _):
+            logits = gather_rows(self.model(**inputs).logits, read)
+        return logits if rows is None else logits[..., rows]
+
+    @contextmanager
+    def _input(self, prompt: Prompt | None, batch: Batch) -> Iterator[tuple[dict[str, Any], Tensor, int]]:
+        """What the model takes, the read positions ``[B, M]`` counted with the prompt, and P."""
         if prompt is None and batch.placement.mask_in_prompt_row:
             # Without a prompt the mask still needs the row that it is written over.
             prompt = torch.zeros(1, self.hidden, device=self.device)
@@ -54,14 +109,9 @@ class MaskedLM(Backbone):
             if prompt_len and batch.placement.mask_in_prompt_row:
                 embeddings = self._mask_over_first_row(embeddings)
                 read = torch.zeros_like(read)
-            inputs = {"inputs_embeds": embeddings, "attention_mask": attention_mask, **extra}
-            if narrow:
-                with self.narrowed(read, rows):
-                    return self.model(**inputs).logits
-            logits = gather_rows(self.model(**inputs).logits, read)
-            return logits if rows is None else logits[..., rows]
+            yield {"inputs_embeds": embeddings, "attention_mask": attention_mask, **extra}, read, prompt_len
 
-    def _word_scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, narrow: bool) -> Tensor:
+    def _word_scores(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, run: _Run) -> Tensor:
         """``[B, C]`` log-probabilities of words: one mask a piece, summed over the pieces.
 
         The pieces of one word are read in one forward, independently of each other (the model is not
@@ -69,9 +119,7 @@ class MaskedLM(Backbone):
         """
         scores = torch.zeros(batch.size, len(label_ids), device=self.device)
         for pieces in sorted({len(word) for word in label_ids}):
-            log_probs = (
-                self._logits_at_mask(prompt, repeat_mask(batch, pieces), None, narrow).float().log_softmax(-1)
-            )
+            log_probs = run(prompt, repeat_mask(batch, pieces), None).float().log_softmax(-1)
             for index, word in enumerate(label_ids):
                 if len(word) == pieces:
                     steps = torch.arange(pieces, device=self.device)

@@ -85,7 +85,8 @@ class PackedCausal:
         if not getattr(model, "_supports_attention_backend", False):
             raise NotPackable("its attention cannot be exchanged")
         self.model = model
-        self.decoder, self.last_layer = _decoder_of(model)
+        self.decoder, layers = layers_of(model)
+        self.last_layer = layers[-1]
         self.activations = [module for module in model.modules() if _is_tanh_gelu(module)]
         AttentionInterface.register(ATTENTION, _attention)
 
@@ -155,14 +156,14 @@ class PackedCausal:
             stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
             config._attn_implementation = ATTENTION
             for module in self.activations:
-                stack.enter_context(_exchanged(module, _tanh_gelu))
+                stack.enter_context(exchanged(module, _tanh_gelu))
             for module, forward in run.exchanges(self.decoder, self.last_layer):
-                stack.enter_context(_exchanged(module, forward))
+                stack.enter_context(exchanged(module, forward))
             yield
 
 
-def _decoder_of(model: Any) -> tuple[Any, Any]:
-    """The module that holds the layers, and the last of them."""
+def layers_of(model: Any) -> tuple[Any, nn.ModuleList]:
+    """The module that holds the layers, and their list; ``NotPackable`` where that is not one."""
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     found = [
         (parent, layers)
@@ -172,8 +173,7 @@ def _decoder_of(model: Any) -> tuple[Any, Any]:
     ]
     if len(found) != 1:
         raise NotPackable("its list of layers was not found")
-    parent, layers = found[0]
-    return parent, layers[-1]
+    return found[0]
 
 
 def _is_tanh_gelu(module: nn.Module) -> bool:
@@ -187,7 +187,7 @@ def _tanh_gelu(values: Tensor) -> Tensor:
 
 
 @contextmanager
-def _exchanged(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+def exchanged(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """Inside the block the module answers with ``forward``."""
     own = module.__dict__.get("forward")
     module.forward = forward

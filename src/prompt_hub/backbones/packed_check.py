@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _LENGTHS = (4, 1, 6)
 _PROMPT_LEN = 3
 _VOCABULARY_ROWS = 16
-_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
+TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 """How far the packed logits may be from the plain ones, as a share of the largest; 0.05 in narrower types."""
 
 
@@ -39,7 +39,7 @@ def packed_model(backbone: CausalLM) -> PackedCausal:
             raise
         except (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             raise NotPackable(f"a packed forward failed ({type(error).__name__}: {error})") from error
-        tolerance = _TOLERANCE.get(backbone.dtype, 0.05) * plain.abs().max()
+        tolerance = TOLERANCE.get(backbone.dtype, 0.05) * plain.abs().max()
         for logits in found:
             # Not "greater": no comparison with NaN is true.
             if not bool((logits - plain).abs().max() <= tolerance):

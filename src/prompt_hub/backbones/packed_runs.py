@@ -29,7 +29,7 @@ class NotPackable(Exception):
     """The model cannot run packed, or not this batch; the message says why."""
 
 
-class _KeysKnown(Exception):
+class KeysKnown(Exception):
     """Ends a layer's forward once its keys and values are computed."""
 
 
@@ -64,7 +64,7 @@ class PromptRun(Run):
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         self.keys.append((key, value))
         if self.at_the_end:
-            raise _KeysKnown
+            raise KeysKnown
         return prompt_attention(query, key, value, scale)
 
     def exchanges(self, decoder: nn.Module, last_layer: nn.Module) -> Exchanges:
@@ -72,7 +72,7 @@ class PromptRun(Run):
 
         def keys_only(hidden: Tensor, *inputs: Any, **named: Any) -> Any:
             self.at_the_end = True
-            _until_keys(whole, hidden, *inputs, **named)
+            until_keys(whole, hidden, *inputs, **named)
             return hidden
 
         return [(last_layer, keys_only)]
@@ -122,7 +122,7 @@ class TextRun(Run):
             self.kept.append((key, value))
         if self.only_keys:
             self.last = key, value
-            raise _KeysKnown
+            raise KeysKnown
         first, end = self.first, self.first + self.packing.tokens
         prompt_keys = self._prompt_keys(layer, key, value)
         parts = []
@@ -195,7 +195,7 @@ class TextRun(Run):
             if 3 * len(places) >= 2 * length:
                 return _in_front(whole(hidden, *inputs, **named), length, places)
             self.only_keys = True
-            _until_keys(whole, hidden, *inputs, **named)
+            until_keys(whole, hidden, *inputs, **named)
             self.only_keys = False
 
             def at_places(value: Any) -> Any:
@@ -254,11 +254,11 @@ def length_of(keys: Keys | None, otherwise: int = 0) -> int:
     return otherwise if keys is None else keys[0][0].shape[0]
 
 
-def _until_keys(whole: Callable[..., Any], *inputs: Any, **named: Any) -> None:
+def until_keys(whole: Callable[..., Any], *inputs: Any, **named: Any) -> None:
     """A layer's forward, as far as its keys."""
     try:
         whole(*inputs, **named)
-    except _KeysKnown:
+    except KeysKnown:
         return
     raise NotPackable("its last layer has no attention")
 
