@@ -9,48 +9,26 @@ compute the same label logits. ``benchmarks/README.md`` says what is compared an
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import json
 import math
-import multiprocessing
-import os
-import platform
-import resource
 import statistics
 import sys
 import time
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import peft
 import torch
-import transformers
-from compared_systems import (
-    SHAPES,
-    SST2_LENGTH_COUNTS,
-    PromptHub,
-    Rows,
-    Shape,
-    System,
-    random_rows,
-    systems_of,
-)
+from compared_systems import PromptHub, System
+from epochs import EVAL_BATCH, TEXTS, TRAIN_BATCH, cross_section, length_counts, note, prepare, work
+from machine import machine
+from peak_memory import peak_memory
+from peft_systems import systems_of
+from shapes import SHAPES, Shape, random_rows
 
-TRAIN_BATCH, EVAL_BATCH = 16, 32
-# An epoch of 50 training batches is what LengthBucketSampler sorts at a time; 27 evaluation batches are
-# SST-2's validation set.
-TRAIN_ROWS, EVAL_ROWS = 50 * TRAIN_BATCH, 27 * EVAL_BATCH
-TEXTS = Path("sst2", "train.jsonl")
 TOLERANCE = 1e-4
-# Tokens of a byte-level BPE tokenizer per blank-separated word of SST-2 (23.4 / 19.3).
-_TOKENS_PER_WORD = 1.21
-_M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 _MEASURES = ("train", "eval", "train_memory", "eval_memory")
 
 
@@ -60,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     shapes = [SHAPES[name] for name in options.shapes]
     counts = length_counts(options.data_dir)
     # Memory first, so that no model of this process is loaded while it is measured.
-    memory = {shape.name: peak_memory(shape, counts, options) for shape in shapes}
+    memory = {shape.name: memory_of(shape, counts, options) for shape in shapes}
     results = [compare(shape, counts, memory[shape.name], options) for shape in shapes]
     report = {"machine": machine(options.threads), "settings": settings(options), "shapes": results}
     print(json.dumps(report, indent=2) if options.json else markdown(report))
@@ -115,121 +93,12 @@ def _shapes(text: str) -> list[str]:
     return names
 
 
-def prepare(threads: int) -> None:
-    torch.set_num_threads(threads)
-    transformers.logging.set_verbosity_error()
-    # PEFT asks transformers for a name that is going away, once a model.
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def length_counts(data_dir: Path | None) -> Sequence[int]:
-    """How often a text has 0, 1, 2, ... tokens."""
-    if data_dir is None:
-        return SST2_LENGTH_COUNTS
-    lines = (data_dir / TEXTS).read_text(encoding="utf-8").splitlines()
-    words = [len(json.loads(line)["text_a"].split()) for line in lines]
-    return np.bincount([round(_TOKENS_PER_WORD * count) for count in words]).tolist()
-
-
-# -- memory ------------------------------------------------------------------------------------------
-
-
-def peak_memory(shape: Shape, counts: Sequence[int], options: argparse.Namespace) -> dict[str, Any]:
-    """MB above the loaded model, by system and mode, each in a fresh process."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(method)
-    if method == "forkserver":
-        # The server imports these once and holds nothing else, so that a fresh process costs no import.
-        context.set_forkserver_preload(["torch", "transformers", "peft"])
-    peaks: dict[str, Any] = {}
-    for system in systems_of(shape):
-        peaks[system.name] = {}
-        for mode in ("train", "eval"):
-            note(f"memory: {shape.name}, {system.name}, {mode}")
-            with ProcessPoolExecutor(1, mp_context=context) as pool:
-                job = pool.submit(
-                    peak_of, shape.name, system.name, mode, counts, options.prompt_len, options.small,
-                    options.threads,
-                )  # fmt: skip
-                peaks[system.name][mode] = job.result()
-    return peaks
-
-
-def peak_of(
-    shape_name: str,
-    system_name: str,
-    mode: str,
-    counts: Sequence[int],
-    prompt_len: int,
-    small: bool,
-    threads: int,
-) -> float:
-    """Peak MB of resident memory above the state after the model was loaded; run in a process of its own."""
-    prepare(threads)
-    give_freed_memory_back()
-    shape = SHAPES[shape_name]
-    cls = next(cls for cls in systems_of(shape) if cls.name == system_name)
-    system = cls(shape, prompt_len, small)
-    batches, run = work(system, shape, mode, counts, small)
-    # The widest batch decides; it is as wide in both systems, because the longest text is in one of them.
-    batches = sorted(batches, key=width)
-    run(batches[0][:1])  # loads code and starts threads, which are not the model's memory
-    gc.collect()
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of loading
-    loaded = memory_mb("VmRSS")
-    with system.evaluation() if mode == "eval" else nullcontext():
-        for batch in (batches[-1], batches[-1], batches[len(batches) // 2]):
-            run(batch)
-    return memory_mb("VmHWM") - loaded
-
-
-def give_freed_memory_back() -> None:
-    """Let glibc return every tensor above 1 MB to the system as soon as it is freed.
-
-    Otherwise the peak holds gaps between tensors that differ by 100 MB between two runs of one program.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-
-
-def memory_mb(field: str) -> float:
-    """``VmRSS`` (now) or ``VmHWM`` (peak) of this process; elsewhere than on Linux the peak for both.
-
-    On Linux ``ru_maxrss`` would start from the parent's memory, which a process inherits when it is born.
-    """
-    try:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) / 1024
-    except OSError:
-        pass
-    unit = 1024**2 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+def memory_of(shape: Shape, counts: Sequence[int], options: argparse.Namespace) -> dict[str, Any]:
+    names = [system.name for system in systems_of(shape)]
+    return peak_memory(shape.name, names, counts, options.prompt_len, options.small, options.threads)
 
 
 # -- time --------------------------------------------------------------------------------------------
-
-
-def work(
-    system: System, shape: Shape, mode: str, counts: Sequence[int], small: bool, least: int = 1
-) -> tuple[list[Rows], Callable[[Rows], Any]]:
-    """An epoch of at least ``least`` batches as the system draws them, and what is done with a batch."""
-    if mode == "train":
-        rows = random_rows(shape, counts, max(TRAIN_ROWS, least * TRAIN_BATCH), small, seed=2)
-        return system.train_batches(rows, TRAIN_BATCH), system.train_step
-    rows = random_rows(shape, counts, max(EVAL_ROWS, least * EVAL_BATCH), small, seed=3)
-    return system.eval_batches(rows, EVAL_BATCH), system.scores
-
-
-def width(rows: Rows) -> int:
-    return max(map(len, rows))
-
-
-def cross_section(batches: list[Rows], count: int) -> list[Rows]:
-    """``count`` batches evenly spaced in order of width, which cost on average what the epoch costs."""
-    ordered = sorted(batches, key=width)
-    return [ordered[int((index + 0.5) * len(ordered) / count)] for index in range(count)]
 
 
 def timings(
@@ -351,22 +220,6 @@ def logit_difference(
 # -- report ------------------------------------------------------------------------------------------
 
 
-def machine(threads: int) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "peft": peft.__version__,
-    }
-
-
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "rounds": options.rounds,
@@ -435,10 +288,6 @@ def _ratio(values: Sequence[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}{mark}"
     return f"{values[0]:.2f}{mark} ({values[1]:.2f} to {values[2]:.2f})"
-
-
-def note(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
     python benchmarks/recomputing.py
 
-Random weights at the shapes of ``compared_systems.py``, texts of one length, prompt length 100. Kept are the
+Random weights at the shapes of ``shapes.py``, texts of one length, prompt length 100. Kept are the
 bytes of all memory that autograd holds after the forward pass, weights apart. Prints a Markdown table.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import transformers
-from compared_systems import LABEL_IDS, SHAPES, Shape
+from shapes import LABEL_IDS, SHAPES, Shape
 
 from prompt_hub.backbones.base import Backbone, Batch
 
