@@ -62,7 +62,7 @@ def _draw(points: Sequence[dict[str, Any]], still: dict[str, Any], title: str, p
             )  # fmt: skip
         panel.set_xlabel(axis)
         panel.set_ylim(bottom=0)
-        panel.set_xlim(left=0)
+        panel.set_xlim(0, 1.05 * max((each["value"] for each in here), default=1))
     panels[0].set_ylabel("seconds")
     if panels[0].has_data():
         panels[0].legend(fontsize=8)

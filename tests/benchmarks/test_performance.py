@@ -305,6 +305,28 @@ def test_memory_is_measured_in_a_process_of_its_own(performance: Any, tmp_path: 
     assert len(peaks) == 4 and peaks["Prompt Hub"]["train"] > 0
 
 
+def test_what_a_gpu_run_does_otherwise_runs(performance: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU that pretends: several steps between two looks at the clock, the allocator's count."""
+    from peft_systems import every_system
+    from shapes import ALL_SHAPES
+    from speed import steps
+    from speed.setting import Setting
+
+    waited, allocated = [], iter(range(0, 100 * 2**20, 2**20))
+    monkeypatch.setattr(Setting, "on_gpu", True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append(device))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    for name in ("memory_allocated", "max_memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda device: next(allocated))
+    given, shape = setting(), ALL_SHAPES["gpt2"]
+    systems = every_system(shape, 5, True)
+    found = steps.compare(systems, shape, 5, "eval", given)
+    assert 3 <= found["steps"] <= 10 and waited
+    assert set(found["systems"]) == {system.name for system in systems}
+    peaks = steps.gpu_memory(systems, shape, given)
+    assert all(peak == {"train": 1.0, "eval": 1.0} for peak in peaks.values()) and len(peaks) == 4
+
+
 @pytest.mark.parametrize(
     "options", [["--shapes=gpt3"], ["--parts=speed"], ["--prompt-lens=0"], ["--device=cuda:99"]]
 )
