@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from inspect import signature
 from typing import Any
 
@@ -38,7 +39,7 @@ class MaskedLM(Backbone):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._trimmed = TrimmedPath(self)
+        self._trimmed = TrimmedPath(self, partial(TrimmedEncoder, self.model), self._sample_logits)
 
     @property
     def path(self) -> str:
@@ -71,13 +72,18 @@ class MaskedLM(Backbone):
         trimmed = self._trimmed.now()
         if trimmed is not None:
             try:
-                return self.narrow_logits(prompt, batch, rows, trimmed)
+                return self._narrow_logits(prompt, batch, rows, trimmed)
             except NotPackable:
                 # Not this batch, such as one that is longer than a layer's window.
                 pass
-        return self.narrow_logits(prompt, batch, rows, None)
+        return self._narrow_logits(prompt, batch, rows, None)
 
-    def narrow_logits(
+    def _sample_logits(self, prompt: Tensor, batch: Batch, trimmed: TrimmedEncoder | None) -> Tensor:
+        """For a few vocabulary rows, by either way."""
+        rows = torch.arange(16, device=self.device) % len(self.embedding_matrix)
+        return self._narrow_logits(prompt, batch, rows, trimmed)
+
+    def _narrow_logits(
         self, prompt: Prompt | None, batch: Batch, rows: Tensor | None, trimmed: TrimmedEncoder | None
     ) -> Tensor:
         """``[B, M, C]`` (or ``[B, M, V]``) with the head at the mask only. trimmed: the layers too."""

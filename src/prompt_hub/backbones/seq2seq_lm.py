@@ -1,36 +1,71 @@
 """Sequence-to-sequence models: T5 1.0, T5 v1.1 (gated), BART and their like.
 
 The prompt stands in front of the encoder's input only, under a true attention mask; a label word is read
-from the decoder's first step.
+from the decoder's first step. Where the model's attention can be exchanged, that step asks the encoder's
+positions without keys and values of their own (``trimmed_seq2seq.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Backbone, Batch, LabelIds, Placement, Prompt
+from prompt_hub.backbones.base import Backbone, Batch, LabelIds, MixedPrompts, Placement, Prompt
+from prompt_hub.backbones.packed_runs import NotPackable
+from prompt_hub.backbones.trimmed_check import TrimmedPath
+from prompt_hub.backbones.trimmed_seq2seq import MOST_STEPS, TrimmedSeq2Seq
 
 
 class Seq2SeqLM(Backbone):
     family = "seq2seq_lm"
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._trimmed = TrimmedPath(self, partial(TrimmedSeq2Seq, self.model), self._sample_logits)
+
+    @property
+    def path(self) -> str:
+        """Which forward gives label logits now: ``trimmed``, or ``plain`` with the reason in brackets."""
+        reason = "layers are recomputed" if self.is_recomputed else self._trimmed.why_not()
+        return "trimmed" if reason is None else f"plain ({reason})"
 
     def takes(self, placement: Placement) -> bool:
         """The paper's placement is a plain prompt in front, for models that know relative positions only."""
         return super().takes(placement) or self.max_positions is None
 
     def label_logits(self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds) -> Tensor:
-        embeddings, attention_mask, _ = self.with_prompt(prompt, batch)
-        encoded = self.model.get_encoder()(
-            inputs_embeds=embeddings, attention_mask=attention_mask, return_dict=True
-        )
+        # Layers that run again in the backward pass have their own attention by then.
+        trimmed = None if self.is_recomputed else self._trimmed.now()
+        if trimmed is not None:
+            try:
+                return self._label_logits(prompt, batch, label_ids, trimmed)
+            except NotPackable:
+                pass
+        return self._label_logits(prompt, batch, label_ids, None)
+
+    def _sample_logits(self, prompt: Tensor, batch: Batch, trimmed: TrimmedSeq2Seq | None) -> Tensor:
+        """For a few vocabulary rows, by either way."""
+        rows = [[row % len(self.embedding_matrix)] for row in range(16)]
+        return self._label_logits(prompt, batch, rows, trimmed)
+
+    def _label_logits(
+        self, prompt: Prompt | None, batch: Batch, label_ids: LabelIds, trimmed: TrimmedSeq2Seq | None
+    ) -> Tensor:
+        embeddings, attention_mask, prompt_len = self.with_prompt(prompt, batch)
+        alike = 0 if isinstance(prompt, MixedPrompts) else prompt_len
+        with nullcontext() if trimmed is None else trimmed.encoding(alike):
+            encoded = self.model.get_encoder()(
+                inputs_embeds=embeddings, attention_mask=attention_mask, return_dict=True
+            )
 
         def decode(decoder_ids: Tensor, rows: Tensor | None) -> Tensor:
-            with self.narrowed(None, rows):
+            few = trimmed is not None and decoder_ids.shape[1] <= MOST_STEPS
+            with self.narrowed(None, rows), trimmed.decoding() if trimmed and few else nullcontext():
                 return self.model(
                     encoder_outputs=encoded,
                     attention_mask=attention_mask,

@@ -1,38 +1,47 @@
-"""Whether an encoder may run trimmed: once by what it is, before every forward by what hangs on it."""
+"""Whether a model may run trimmed: once by what it is, before every forward by what hangs on it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
-from prompt_hub.backbones.base import Batch
+from prompt_hub.backbones.base import Backbone, Batch
+from prompt_hub.backbones.exchanged_attention import KNOWN, attentions_of
 from prompt_hub.backbones.packed_check import TOLERANCE, why_not_now
 from prompt_hub.backbones.packed_runs import NotPackable
-from prompt_hub.backbones.trimmed_encoder import TrimmedEncoder
 
-if TYPE_CHECKING:
-    from prompt_hub.backbones.masked_lm import MaskedLM
+T = TypeVar("T")
 
 _LENGTHS = (4, 2, 6)
 _PROMPT_LEN = 3
-_VOCABULARY_ROWS = 16
 _FAILURES = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError)
 
 
-class TrimmedPath:
-    """A masked backbone's trimmed forward, found at first use, and why it is not taken."""
+class TrimmedPath(Generic[T]):
+    """A backbone's trimmed forward, found at first use, and why it is not taken."""
 
-    def __init__(self, backbone: MaskedLM) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        prepare: Callable[[Callable[[], Tensor]], T],
+        run: Callable[[Tensor, Batch, T | None], Tensor],
+    ) -> None:
+        """prepare: makes the model ready, given any forward of it; ``NotPackable`` where it cannot. run:
+        numbers that depend on a prompt ``[P, H]``, plain for None."""
         self._backbone = backbone
-        self._found: TrimmedEncoder | NotPackable | None = None
-        self._attention = ""
+        self._prepare = prepare
+        self._run = run
+        self._found: T | NotPackable | None = None
+        self._attention: set[str] = set()
 
-    def now(self) -> TrimmedEncoder | None:
+    def now(self) -> T | None:
         """What runs at the moment; None where the ordinary forward does."""
-        return self._found if self.why_not() is None and isinstance(self._found, TrimmedEncoder) else None
+        if self.why_not() is not None or isinstance(self._found, NotPackable):
+            return None
+        return self._found
 
     def why_not(self) -> str | None:
         """What stands against a trimmed forward at the moment: None where nothing does."""
@@ -44,41 +53,35 @@ class TrimmedPath:
         now = why_not_now(backbone.model)
         if now is not None:
             return now
-        attention = str(backbone.config._attn_implementation)
+        attention = attentions_of(backbone.model)
+        if not attention <= KNOWN:
+            return f"its attention is {', '.join(sorted(attention - KNOWN))}"
         if self._found is None or attention != self._attention:
             self._attention = attention
             try:
-                self._found = _checked(backbone)
+                self._found = self._checked()
             except NotPackable as reason:
                 self._found = reason
         return str(self._found) if isinstance(self._found, NotPackable) else None
 
+    def _checked(self) -> T:
+        """The model, made ready; ``NotPackable`` with the reason where it cannot.
 
-def _checked(backbone: MaskedLM) -> TrimmedEncoder:
-    """The backbone's model, made ready to run trimmed; ``NotPackable`` with the reason where it cannot.
-
-    Rows of different lengths run both ways: logits and the prompt's gradient have to be the same.
-    """
-    trimmed = TrimmedEncoder(backbone.model)
-    batch, prompt, rows = _sample(backbone)
-
-    def plain(prompt: Tensor) -> Tensor:
-        return backbone.narrow_logits(prompt, batch, rows, None)
-
-    def fast(prompt: Tensor) -> Tensor:
-        return backbone.narrow_logits(prompt, batch, rows, trimmed)
-
-    try:
-        trimmed.find_maps(lambda: plain(prompt))
-        found = _with_gradient(fast, prompt)
-    except _FAILURES as error:
-        raise NotPackable(f"a trimmed forward failed ({type(error).__name__}: {error})") from error
-    for value, reference in zip(found, _with_gradient(plain, prompt), strict=True):
-        tolerance = TOLERANCE.get(backbone.dtype, 0.05) * reference.abs().max()
-        # Not "greater": no comparison with NaN is true.
-        if not bool((value - reference).abs().max() <= tolerance):
-            raise NotPackable("a trimmed forward gives other numbers than the plain one")
-    return trimmed
+        Rows of different lengths run both ways: logits and the prompt's gradient have to be the same.
+        """
+        batch, prompt = _sample(self._backbone)
+        plain = _with_gradient(lambda rows: self._run(rows, batch, None), prompt)
+        try:
+            trimmed = self._prepare(lambda: self._run(prompt, batch, None))
+            found = _with_gradient(lambda rows: self._run(rows, batch, trimmed), prompt)
+        except _FAILURES as error:
+            raise NotPackable(f"a trimmed forward failed ({type(error).__name__}: {error})") from error
+        for value, reference in zip(found, plain, strict=True):
+            tolerance = TOLERANCE.get(self._backbone.dtype, 0.05) * reference.abs().max()
+            # Not "greater": no comparison with NaN is true.
+            if not bool((value - reference).abs().max() <= tolerance):
+                raise NotPackable("a trimmed forward gives other numbers than the plain one")
+        return trimmed
 
 
 def _with_gradient(run: Callable[[Tensor], Tensor], prompt: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,16 +92,14 @@ def _with_gradient(run: Callable[[Tensor], Tensor], prompt: Tensor) -> tuple[Ten
     return logits.detach(), gradient
 
 
-def _sample(backbone: MaskedLM) -> tuple[Batch, Tensor, Tensor]:
-    """Three texts, a prompt ``[P, H]`` and vocabulary rows."""
+def _sample(backbone: Backbone) -> tuple[Batch, Tensor]:
+    """Three texts and a prompt ``[P, H]``."""
     vocabulary = len(backbone.embedding_matrix)
     generator = torch.Generator().manual_seed(0)
     lengths, width = torch.tensor(_LENGTHS), max(_LENGTHS)
-    ids = torch.randint(vocabulary, (len(_LENGTHS), width), generator=generator)
-    mask = (torch.arange(width) < lengths[:, None]).long()
-    batch = Batch(ids * mask, mask, torch.tensor([[1], [0], [4]])).to(backbone.device)
     with torch.inference_mode(False), torch.no_grad():
+        ids = torch.randint(vocabulary, (len(_LENGTHS), width), generator=generator)
+        mask = (torch.arange(width) < lengths[:, None]).long()
+        batch = Batch(ids * mask, mask, torch.tensor([[1], [0], [4]])).to(backbone.device)
         tokens = torch.randint(vocabulary, (_PROMPT_LEN,), generator=generator).to(backbone.device)
-        prompt = backbone.embed(tokens[None])[0].float()
-        rows = torch.arange(_VOCABULARY_ROWS, device=backbone.device) % vocabulary
-    return batch, prompt, rows
+        return batch, backbone.embed(tokens[None])[0].float()
