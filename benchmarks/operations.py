@@ -8,6 +8,8 @@ row; it exists to be compared with a counter. ``useful_operations`` is what the 
 - the last layer's queries, output and feed-forward network at the position that is read only (not in a T5
   encoder, whose last layer the decoder reads everywhere), the head's rows of label words only;
 - of a causal model's attention the pairs that the mask lets through;
+- of an encoder the first layer's map of the prompt once a batch;
+- of a T5 decoder's step no keys and values of the encoder's positions: the query is mapped instead;
 - in training the gradient by each layer's input, none by the weights: a linear map costs the same again,
   attention twice as much again; in the first layer no gradient by the text's embeddings.
 
@@ -36,6 +38,7 @@ class Architecture:
     gated: bool
     vocabulary: int
     decoder_layers: int = 0
+    decoder_heads: int = 0
     dense_head: bool = False
 
     @classmethod
@@ -45,7 +48,7 @@ class Architecture:
             inner = config.num_heads * config.d_kv
             return cls(
                 family, config.num_layers, config.d_model, inner, inner, config.d_ff, config.is_gated_act,
-                config.vocab_size, config.num_decoder_layers,
+                config.vocab_size, config.num_decoder_layers, config.num_heads,
             )  # fmt: skip
         hidden, heads = config.hidden_size, config.num_attention_heads
         width = getattr(config, "head_dim", None) or hidden // heads
@@ -138,20 +141,20 @@ def useful_operations(
     """
     runs_prompt = training if runs_prompt is None else runs_prompt
     work, texts, rows = Work(), sum(lengths), len(lengths)
-    first_input = texts * (arch.keys + arch.queries)
-    if arch.family == "seq2seq_lm":
+    first_input = arch.keys + arch.queries
+    work.add(constant=texts * first_input)
+    if arch.family in ("seq2seq_lm", "masked_lm"):
         tokens = [prompt_len + length for length in lengths]
         pairs = sum(count**2 for count in tokens)
-        work.add(arch.layers * sum(tokens) * arch.layer, arch.layers * pairs * arch.pair, first_input)
-        _decoder(work, arch, rows, tokens, 1)
-    elif arch.family == "masked_lm":
-        tokens = [prompt_len + length for length in lengths]
-        _read_in_last(work, arch, sum(tokens), sum(count**2 for count in tokens), sum(tokens), rows)
-        work.add(constant=first_input)
+        work.add(-(rows - 1) * prompt_len * first_input)
+        if arch.family == "masked_lm":
+            _read_in_last(work, arch, sum(tokens), pairs, sum(tokens), rows)
+        else:
+            work.add(arch.layers * sum(tokens) * arch.layer, arch.layers * pairs * arch.pair)
+            _decoder_step(work, arch, rows, sum(tokens))
     else:
         pairs = sum(length * prompt_len + length * (length + 1) // 2 for length in lengths)
         _read_in_last(work, arch, texts, pairs, texts + rows * prompt_len, rows)
-        work.add(constant=first_input)
         if runs_prompt:
             _read_in_last(work, arch, prompt_len, prompt_len * (prompt_len + 1) // 2, 0, 0)
     work.add(rows * arch.head(classes))
@@ -167,10 +170,24 @@ def _read_in_last(
 
 
 def _decoder(work: Work, arch: Architecture, rows: int, encoded: Sequence[int], positions: int) -> None:
-    """A decoder over ``positions`` a row: attention to itself and to the encoder, feed-forward network."""
+    """A plain decoder over ``positions`` a row: attention to itself and the encoder, feed-forward network."""
     own = rows * positions
     cross = own * (arch.queries + arch.heads * arch.hidden) + sum(encoded) * arch.keys
     pairs = own * positions + sum(encoded) * positions
     work.add(arch.decoder_layers * (own * arch.layer + cross), arch.decoder_layers * pairs * arch.pair)
     # The first layer's attention to itself, and what it asks the encoder, depend on no prompt.
     work.add(constant=own * (arch.keys + 2 * arch.queries + arch.heads * arch.hidden))
+
+
+def _decoder_step(work: Work, arch: Architecture, rows: int, encoded: int) -> None:
+    """A decoder's one step a row, its queries mapped instead of the encoder's positions."""
+    to_itself = arch.keys + arch.queries + arch.heads * arch.hidden
+    asking = arch.queries + arch.heads * arch.hidden
+    answering = 2 * arch.heads * arch.hidden
+    feed_forward = arch.behind - arch.heads * arch.hidden
+    scores = encoded * arch.decoder_heads * arch.hidden
+    work.add(arch.decoder_layers * rows * (to_itself + asking + answering + feed_forward))
+    work.add(attention=arch.decoder_layers * (rows * arch.pair + 2 * scores))
+    # The first layer's attention to itself, and what it asks the encoder, depend on no prompt.
+    work.add(scores, -scores - rows * arch.pair, rows * (to_itself + asking))
+    work.add(rows * arch.pair, constant=rows * arch.pair)

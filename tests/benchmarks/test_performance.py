@@ -97,8 +97,7 @@ def test_useful_is_what_the_fast_path_cannot_do_without(watched: Any, training: 
     useful = useful_operations(watched["arch"], PROMPT_LEN, [LENGTH] * ROWS, training, runs_prompt=True)
     found = counted(watched["fast"], watched["rows"], training)
     assert useful <= found
-    if watched["arch"].family != "masked_lm":
-        assert found < MORE_THAN_USEFUL * useful
+    assert found < MORE_THAN_USEFUL * useful
 
 
 def test_a_padded_text_is_not_more_useful_and_a_longer_one_is(watched: Any) -> None:
