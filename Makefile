@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINI := mini-roberta mini-bert mini-gpt2 mini-t5
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test lint format benchmark mini clean
+.PHONY: install quickstart test lint format docs benchmark mini clean
 
 install: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The documentation, in build/site. Warnings are errors; links and anchors are checked.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 benchmark: install
 	$(BIN)/python benchmarks/against_peft.py
