@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
+from prompt_hub.cli.prompts_shared import publish, pull, push, search
+from prompt_hub.cli.saving import save_where_free
 from prompt_hub.errors import UserError, unknown_name
 
-if TYPE_CHECKING:
-    from prompt_hub.prompts.soft_prompt import SoftPrompt
-
-app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export.")
+app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export, share.")
+app.command("push")(push)
+app.command("pull")(pull)
+app.command("search")(search)
+app.command("publish")(publish)
 
 
 @app.command("ls")
@@ -108,13 +111,9 @@ def import_(
     first: dict[str, str] = {}
     for name, prompt in prompts.items():
         folder = output if len(prompts) + len(failures) == 1 else output / name.replace("/", "--")
-        is_new = _save_import(prompt, folder)
         twin = first.setdefault(prompt.hash, name)
-        entry = {"path": str(folder), "hash": prompt.hash, "task": prompt.metadata.task}
+        entry = save_where_free(prompt, folder, "" if twin == name else twin)
         written.append(entry if twin == name else {**entry, "same_as": twin})
-        same = "" if twin == name else f" It is the same prompt as {twin}."
-        done = "saved in" if is_new else "was there already:"
-        say(f"{prompt.metadata.describe()}, {prompt.prompt_len} rows, {done} {folder}.{same}")
     for name, reason in failures.items():
         warn(f"{name}: {reason}")
     if as_json:
@@ -124,18 +123,6 @@ def import_(
             f"{len(failures)} of {len(failures) + len(prompts)} files could not be read: "
             f"{', '.join(failures)}. The others were imported."
         )
-
-
-def _save_import(prompt: SoftPrompt, folder: Path) -> bool:
-    """Whether the prompt was not there yet. Raises ``UserError`` where another prompt is in its place."""
-    from prompt_hub.prompts.soft_prompt import SoftPrompt
-
-    if not (folder / "prompt_hub.json").exists():
-        prompt.save_pretrained(folder)
-        return True
-    if SoftPrompt.from_pretrained(folder).hash != prompt.hash:
-        raise UserError(f"{folder} already holds another prompt. Choose another --output.")
-    return False
 
 
 @app.command("export")

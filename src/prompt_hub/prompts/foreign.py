@@ -20,6 +20,7 @@ from prompt_hub.errors import UserError
 from prompt_hub.prompts.metadata import (
     METADATA_NAME,
     PEFT_CONFIG_NAME,
+    PEFT_PICKLE_NAME,
     WEIGHTS_NAME,
     PromptMetadata,
     read_json,
@@ -35,7 +36,6 @@ from prompt_hub.prompts.tensor_files import (
 
 PAPER_FILE = "task_prompt"
 PEFT_KEY = "prompt_embeddings"
-PEFT_PICKLE_NAME = "adapter_model.bin"
 READABLE = (
     "a prompt_hub or PEFT folder, a folder with the paper's task_prompt, "
     "and torch, .npy, .npz and .safetensors files"

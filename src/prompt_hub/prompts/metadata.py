@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 METADATA_NAME = "prompt_hub.json"
 WEIGHTS_NAME = "adapter_model.safetensors"
 PEFT_CONFIG_NAME = "adapter_config.json"
+PEFT_PICKLE_NAME = "adapter_model.bin"
 TRAIN_ROWS_NAME = "train_rows.safetensors"
 INITIAL_NAME = "initial_prompt.safetensors"
 CARD_NAME = "README.md"

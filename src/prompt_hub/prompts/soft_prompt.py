@@ -8,10 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +19,10 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from prompt_hub.atomic import locked, write_folder
-from prompt_hub.errors import UserError, first_line
+from prompt_hub.errors import UserError
 from prompt_hub.prompts.fit import check_fits
 from prompt_hub.prompts.foreign import (
     PEFT_KEY,
-    PEFT_PICKLE_NAME,
     READABLE,
     detect_format,
     read_foreign,
@@ -37,6 +33,7 @@ from prompt_hub.prompts.metadata import (
     MAX_TENSOR_BYTES,
     METADATA_NAME,
     PEFT_CONFIG_NAME,
+    PEFT_PICKLE_NAME,
     TRAIN_ROWS_NAME,
     WEIGHTS_NAME,
     PromptMetadata,
@@ -45,20 +42,12 @@ from prompt_hub.prompts.metadata import (
     read_metadata,
 )
 from prompt_hub.prompts.model_card import model_card
+from prompt_hub.prompts.on_the_hub import HUB_ID, download, upload
 from prompt_hub.prompts.tensor_files import check_prompt, parse_safetensors
 
 if TYPE_CHECKING:
     from prompt_hub.backbones.base import BackboneIdentity
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_HUB_FILES = [
-    METADATA_NAME,
-    PEFT_CONFIG_NAME,
-    WEIGHTS_NAME,
-    PEFT_PICKLE_NAME,
-    TRAIN_ROWS_NAME,
-    INITIAL_NAME,
-]
 _ROWS_KEY = "hashes"
 _INITIAL_KEY = "prompt_embeddings"
 
@@ -176,8 +165,8 @@ class SoftPrompt:
                 raise UserError(
                     f"{str(path)!r} is on this disk and has no revisions. Leave revision={revision!r} out."
                 )
-        elif isinstance(source, str) and _HUB_ID.fullmatch(source):
-            path = _download(source, revision)
+        elif isinstance(source, str) and HUB_ID.fullmatch(source):
+            path = download(source, revision)
         else:
             raise UserError(
                 f"There is no prompt at {str(source)!r}, and it is no Hub id (owner/name). "
@@ -200,20 +189,10 @@ class SoftPrompt:
         The folder holds hashes of the training rows (``train_rows``) and the data's source: set
         ``train_rows`` to None first where even those are not to be public.
         """
-        from huggingface_hub import HfApi
-
-        if not _HUB_ID.fullmatch(repo_id):
-            raise UserError(f"{repo_id!r} is no Hub id. Write it as owner/name.")
-        api = HfApi(token=token)
-        with tempfile.TemporaryDirectory() as parent, _hub_errors(f"upload to {repo_id!r}"):
+        message = f"Soft prompt {self.metadata.task or ''} {self.hash}".replace("  ", " ")
+        with tempfile.TemporaryDirectory() as parent:
             folder = self.save_pretrained(Path(parent) / "prompt", repo_id=repo_id)
-            url = api.create_repo(repo_id, private=private, exist_ok=True)
-            api.upload_folder(
-                repo_id=repo_id,
-                folder_path=folder,
-                commit_message=f"Soft prompt {self.metadata.task or ''} {self.hash}".replace("  ", " "),
-            )
-        return str(url)
+            return upload(folder, repo_id, message, private, token)
 
     # -- PEFT ------------------------------------------------------------------------------------
 
@@ -288,31 +267,3 @@ def _check_initial(initial: Tensor, embeddings: Tensor, source: str) -> Tensor:
             "have been trained from it. Save the prompt again."
         )
     return initial
-
-
-def _download(repo_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    version = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
-    with _hub_errors(f"get {version} from the Hub (there is no such folder here)"):
-        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=_HUB_FILES))
-    if not any((folder / name).exists() for name in (METADATA_NAME, PEFT_CONFIG_NAME)):
-        raise UserError(f"{version} holds no prompt: neither {METADATA_NAME} nor {PEFT_CONFIG_NAME}.")
-    return folder
-
-
-@contextmanager
-def _hub_errors(attempt: str) -> Iterator[None]:
-    """Turns what the Hub's client raises into a ``UserError`` that says what was attempted."""
-    # The client has changed its HTTP library before; it names the base of that library's errors here.
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        yield
-    except UserError:
-        raise
-    except (OSError, ValueError, HTTPError) as error:
-        raise UserError(
-            f"Cannot {attempt}: {first_line(error)} Check the name, the network or HF_HUB_OFFLINE, and "
-            "for private repositories the token (hf auth login)."
-        ) from error
