@@ -28,12 +28,12 @@ OTHER_SOURCES = {
 
 _HOW = """# Prompts on another backbone, every method beside its controls
 
-Every table comes from these commands, `run` for each pair of backbones; the files they share make the
-last one print all of this page.
+The last of these commands prints all of this page, from the files that the others wrote (with options where
+a pair's settings are not the defaults).
 
 ```
-python benchmarks/cross_model.py run --source-backbone NAME --target-backbone NAME
-python benchmarks/cross_model.py report > docs/results/cross-model-mini.md
+{runs}
+python benchmarks/cross_model.py report
 ```
 
 Scores are means over the tasks of a group and over seeds. *Projected*: what a method makes of a task's
@@ -52,7 +52,13 @@ def report(folder: Path) -> str:
     pairs = {name: cells for name, cells in pairs.items() if cells}
     if not pairs:
         raise UserError(f"{folder} holds no results. Run `run` first.")
-    return "\n\n".join([_HOW, *(_pair(name, cells) for name, cells in pairs.items())])
+    how = _HOW.format(runs="\n".join(_run(cells[0]["asked"]) for cells in pairs.values()))
+    return "\n\n".join([how, *(_pair(name, cells) for name, cells in pairs.items())])
+
+
+def _run(asked: dict[str, Any]) -> str:
+    sides = (f"--{side}-backbone {asked[side]['name']}" for side in ("source", "target"))
+    return f"python benchmarks/cross_model.py run {' '.join(sides)}"
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
