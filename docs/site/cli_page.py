@@ -69,7 +69,7 @@ def _prose(text: str) -> str:
     blocks: list[str] = []
     for block in re.split(r"\n\s*\n", text.strip("\n")):
         code = all(line.startswith("  ") for line in block.splitlines() if line)
-        lines = "\n".join(line.strip() if code else line for line in block.splitlines())
+        lines = " ".join(block.split()) if code else block
         if code and blocks and blocks[-1].startswith("```"):
             blocks[-1] = f"{blocks[-1].removesuffix('```')}{lines}\n```"
         else:
@@ -86,12 +86,9 @@ def _table(title: str, rows: list[tuple[str, Any]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Placeholders such as <task> stay visible."""
-    return re.sub(
-        r"[<>*_\[\]{}]",
-        lambda found: f"\\{found[0]}" if found[0] not in "<>" else {"<": "&lt;", ">": "&gt;"}[found[0]],
-        text,
-    )
+    """Placeholders such as <task> stay visible, and nothing else is taken for markup."""
+    text = text.replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[*_\[\]{}]", r"\\\g<0>", text)
 
 
 def _default(parameter: Any) -> str:

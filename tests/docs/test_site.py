@@ -1,40 +1,24 @@
-"""The site: built strictly (mkdocs checks pages, links and anchors), complete, and without other hosts."""
+"""The site: built strictly (mkdocs checks pages, links and anchors), complete, and of itself enough."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import typer
 
+from chromium import CHROMIUM, browser
 from printed_code import ROOT
 from prompt_hub.cli.main import app
 
-for needed in ("mkdocs", "material", "mkdocstrings_handlers.python"):
-    pytest.importorskip(needed, reason="the site needs pip install 'prompt-hub[docs]'")
 pytestmark = pytest.mark.slow
-
-
-def build(config: Path, to: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", config, "--site-dir", to]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    return subprocess.run(
-        command, cwd=config.parent, env=environment, capture_output=True, text=True, timeout=600
-    )
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    where = tmp_path_factory.mktemp("site")
-    done = build(ROOT / "mkdocs.yml", where)
-    assert done.returncode == 0, done.stderr
-    return where
+PAGES = ("index.html", "concepts.html", "guides/serving.html", "reference/cli.html", "reference/prompts.html")
 
 
 class Page(HTMLParser):
@@ -112,12 +96,52 @@ def test_docstrings_are_rendered(site):
 
 
 @pytest.mark.parametrize("wrong", ["[a page](nowhere.md)", "[a heading](index.md#nowhere)"])
-def test_a_link_to_nowhere_stops_the_build(wrong, tmp_path):
-    (tmp_path / "docs" / "site").mkdir(parents=True)
+def test_a_link_to_nowhere_stops_the_build(wrong, tmp_path, mkdocs_build):
+    (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "index.md").write_text(f"# Here\n\n{wrong}\n")
     settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     without = re.sub(r"^(nav|hooks|plugins):.*?(?=^\S|\Z)", "", settings, flags=re.MULTILINE | re.DOTALL)
     (tmp_path / "mkdocs.yml").write_text(without)
-    shutil.rmtree(tmp_path / "docs" / "site")
-    done = build(tmp_path / "mkdocs.yml", tmp_path / "out")
+    done = mkdocs_build(tmp_path / "mkdocs.yml", tmp_path / "out")
     assert done.returncode != 0 and "nowhere" in done.stderr
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(site: Path) -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_pages_load_without_complaints_or_other_hosts_and_the_search_finds(address, tmp_path):
+    with browser(tmp_path / "profile") as page:
+        for name in PAGES:
+            page.open(address + name, width=390 if name == "concepts.html" else 1280)
+            too_wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert page.evaluate(too_wide) == 0, name
+            broken = (
+                "[...document.images].filter(one => !one.complete || !one.naturalWidth).map(one => one.src)"
+            )
+            assert page.evaluate(broken) == [], name
+        page.evaluate("""new Promise((done, fail) => {
+            const field = document.querySelector('input[name=query]');
+            field.focus(); field.value = 'speed-up';
+            field.dispatchEvent(new Event('input', {bubbles: true}));
+            field.dispatchEvent(new KeyboardEvent('keyup', {bubbles: true}));
+            let tries = 100;
+            (function look() {
+                if (document.querySelector('.md-search-result__link[href*="warm-start"]')) done(true);
+                else if (!--tries) fail(new Error('nothing found'));
+                else setTimeout(look, 100);
+            })();
+        })""")
+        asked = [one for one in page.requests if not one.startswith((address, "data:", "blob:"))]
+        assert page.requests and not asked
+        assert not page.problems
