@@ -85,7 +85,7 @@ def predict(
     found = run(encoder, soft.embeddings, encoded, batch_size, "predict")
     if encoded.truncated:
         warnings.append(f"{encoded.truncated} of {len(rows)} texts were cut to fit.")
-    for message in warnings:
+    for message in [*warnings, *found.warnings]:
         warn(message)
     answers = [answer_of(chosen, example, found, index) for index, example in enumerate(rows.examples)]
     _print(answers, as_json, task=chosen.name, backbone=model.name)

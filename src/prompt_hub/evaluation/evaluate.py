@@ -85,8 +85,9 @@ def evaluate(
         raise _nothing_left(task.name, removed_overlap)
     started = time.perf_counter()
     encoded = encode_split(encoder, split)
-    values = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}").values
-    result = scored(encoder, split, values, split.references(), encoded.truncated, seed)
+    found = predict(encoder, prompt, encoded, batch_size, f"evaluate {task.name}")
+    result = scored(encoder, split, found.values, split.references(), encoded.truncated, seed)
+    result.warnings += found.warnings
     result.removed_overlap = removed_overlap
     result.floors = _floors(encoder, prompt, split, floors, batch_size, seed)
     floor = result.floors.get("no_prompt")
@@ -118,10 +119,11 @@ def evaluate_rows(
     encoded = encode_split(encoder, split).only(rows)
     every = split.references()
     references = [every[row] for row in rows]
-    values = predict(encoder, prompt, encoded, batch_size, f"evaluate {encoder.task.name}").values
-    result = scored(encoder, split, values, references, encoded.truncated, seed)
+    found = predict(encoder, prompt, encoded, batch_size, f"evaluate {encoder.task.name}")
+    result = scored(encoder, split, found.values, references, encoded.truncated, seed)
+    result.warnings += found.warnings
     result.seconds = round(time.perf_counter() - started, 3)
-    return result, Answers.of(encoder.task, len(split), rows, values, references)
+    return result, Answers.of(encoder.task, len(split), rows, found.values, references)
 
 
 def _nothing_left(task: str, removed: int) -> UserError:

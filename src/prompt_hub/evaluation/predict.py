@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -10,22 +10,38 @@ from torch import Tensor
 
 from prompt_hub.encoding.batches import batches_by_length
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
+from prompt_hub.evaluation.fitting import halved, in_batches_that_fit
 from prompt_hub.progress import track
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """values: ``[n]`` class indices, scores or texts. probabilities: ``[n, C]``, None for texts."""
+    """values: ``[n]`` class indices, scores or texts. probabilities: ``[n, C]``, None for texts.
+
+    warnings: what happened on the way.
+    """
 
     values: list[int] | list[float] | list[str]
     probabilities: np.ndarray | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
-@torch.no_grad()
 def label_scores(
     encoder: Encoder, prompt: Tensor | None, encoded: EncodedSplit, batch_size: int, description: str = ""
 ) -> np.ndarray:
-    """``[n, C]`` float32 label logits, texts of like length together, in the order of the rows."""
+    """``[n, C]`` float32 label logits, texts of like length together, in the order of the rows.
+
+    Smaller batches are taken where memory runs out.
+    """
+    return in_batches_that_fit(
+        lambda size: _label_scores(encoder, prompt, encoded, size, description), batch_size
+    )[0]
+
+
+@torch.no_grad()
+def _label_scores(
+    encoder: Encoder, prompt: Tensor | None, encoded: EncodedSplit, batch_size: int, description: str
+) -> np.ndarray:
     scores = np.zeros((len(encoded), len(encoder.label_ids)), np.float32)
     batches = batches_by_length(encoded.lengths, batch_size)
     found = []
@@ -40,8 +56,8 @@ def label_scores(
 
 
 @torch.no_grad()
-def generated_texts(
-    encoder: Encoder, prompt: Tensor | None, encoded: EncodedSplit, batch_size: int, description: str = ""
+def _generated_texts(
+    encoder: Encoder, prompt: Tensor | None, encoded: EncodedSplit, batch_size: int, description: str
 ) -> list[str]:
     """``[n]`` greedy answers. A causal model's answer ends at its first line break, as its targets do."""
     texts = [""] * len(encoded)
@@ -62,12 +78,18 @@ def generated_texts(
 def predict(
     encoder: Encoder, prompt: Tensor | None, encoded: EncodedSplit, batch_size: int, description: str = ""
 ) -> Predictions:
-    """Predictions of the task's kind: argmax class, expected score, or text."""
-    task = encoder.task
-    if task.kind == "generation":
-        return Predictions(generated_texts(encoder, prompt, encoded, batch_size, description))
-    scores = label_scores(encoder, prompt, encoded, batch_size, description)
-    return from_scores(encoder, scores)
+    """Predictions of the task's kind: argmax class, expected score, or text.
+
+    Smaller batches are taken where memory runs out, with a warning.
+    """
+
+    def run(size: int) -> Predictions:
+        if encoder.task.kind == "generation":
+            return Predictions(_generated_texts(encoder, prompt, encoded, size, description))
+        return from_scores(encoder, _label_scores(encoder, prompt, encoded, size, description))
+
+    found, took = in_batches_that_fit(run, batch_size)
+    return replace(found, warnings=halved(batch_size, took))
 
 
 def from_scores(encoder: Encoder, scores: np.ndarray) -> Predictions:
