@@ -17,6 +17,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
+_UNFINISHED = ".part"
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Writes beside ``path`` and moves the finished file into place."""
     temporary = _temporary(path)
@@ -50,6 +53,13 @@ def write_folder(folder: Path, files: dict[str, bytes], stale: tuple[str, ...] =
                     (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"Cannot write to {folder}: {error.strerror or error}.") from error
+
+
+def contents(folder: Path) -> set[str]:
+    """Names in a folder, without what a killed write left behind; none where there is no folder."""
+    return (
+        {item.name for item in folder.iterdir() if item.suffix != _UNFINISHED} if folder.exists() else set()
+    )
 
 
 def _publish(folder: Path, files: dict[str, bytes]) -> bool:
@@ -89,4 +99,4 @@ def locked(folder: Path, shared: bool = False) -> Iterator[None]:
 
 
 def _temporary(path: Path) -> Path:
-    return path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}.part"
+    return path.parent / f".{path.name[:40]}.{secrets.token_hex(8)}{_UNFINISHED}"

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 from transformers import TrainerCallback
 
 from prompt_hub.errors import UserError
@@ -87,9 +89,10 @@ def test_two_processes_give_the_prompt_of_one_with_the_doubled_batch(tiny_folder
 def checkpoint(folder: Path, step: int, *missing: str, state: str | None = None) -> None:
     where = folder / f"checkpoint-{step}"
     where.mkdir(parents=True)
-    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt"):
+    for name in ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"):
         if name not in missing:
-            (where / name).write_bytes(b"x")
+            save = save_file if name.endswith("safetensors") else torch.save
+            save({"x": torch.ones(3)}, where / name)
     if "trainer_state.json" not in missing:
         (where / "trainer_state.json").write_text(state or json.dumps({"global_step": step}))
 
@@ -102,7 +105,46 @@ def test_a_half_written_checkpoint_is_not_resumed_from(tmp_path):
     checkpoint(tmp_path, 30, state='{"global_st')
     checkpoint(tmp_path, 40, "optimizer.pt")
     checkpoint(tmp_path, 50, state='{"global_step": 7}')
+    for step, name in enumerate(("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth"), 60):
+        checkpoint(tmp_path, step)
+        whole = (tmp_path / f"checkpoint-{step}" / name).read_bytes()
+        (tmp_path / f"checkpoint-{step}" / name).write_bytes(whole[:-9])
     assert last_complete_checkpoint(tmp_path).name == "checkpoint-10"
+
+
+def test_a_damaged_record_is_set_aside_and_the_run_begins_anew(tiny, tmp_path):
+    from test_training import arguments, skewed
+
+    from prompt_hub.tasks import get_task
+    from prompt_hub.training.run import train_prompt
+
+    def train():
+        args = arguments(tmp_path, max_steps=2)
+        return train_prompt(tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "p", resume=True)
+
+    whole = train()
+    record = tmp_path / "p" / "train.json"
+    half = record.read_text()[:200]
+    record.write_text(half)
+    with pytest.warns(UserWarning, match=r"was damaged; it is now .*train\.json\.damaged"):
+        assert train().prompt.hash == whole.prompt.hash
+    assert record.with_name("train.json.damaged").read_text() == half
+    assert json.loads(record.read_text())["status"] == "done"
+
+
+def test_a_step_that_does_not_fit_is_said_with_what_to_do(tiny, tmp_path, monkeypatch):
+    from test_training import arguments, skewed
+
+    from prompt_hub.tasks import get_task
+    from prompt_hub.training.run import train_prompt
+
+    def label_logits(*parts):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(tiny("gpt2"), "label_logits", label_logits)
+    args = arguments(tmp_path, max_steps=2)
+    with pytest.raises(UserError, match=r"Memory ran out: CUDA out of memory.*smaller --batch-size"):
+        train_prompt(tiny("gpt2"), get_task("sst2"), skewed(), args, tmp_path / "p")
 
 
 def test_other_settings_do_not_resume(tiny, tmp_path):

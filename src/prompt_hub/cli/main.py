@@ -75,6 +75,8 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
+INTERRUPTED = "Interrupted. What was finished is kept. To go on: train --resume, others as they were."
+
 _show_library_warning = warnings.showwarning
 
 
@@ -96,8 +98,12 @@ def run() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == 130:
-            say("Interrupted. What was finished is kept. To go on: train --resume, others as they were.")
+            say(INTERRUPTED)
         raise
+    except KeyboardInterrupt:
+        # Before or after the part that typer looks after.
+        say(INTERRUPTED)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prompt_hub.atomic import contents
 from prompt_hub.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) ->
     check_writable(folder)
     if resume and overwrite:
         raise UserError("--resume keeps the run in --output and --overwrite replaces it. Give one.")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not contents(folder):
         return
     has_prompt, has_run = (folder / "prompt_hub.json").exists(), (folder / "train.json").exists()
     if not has_prompt and not has_run:
@@ -268,7 +269,7 @@ def check_result_folder(folder: Path, marker: str, content: str) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Name a folder.")
     check_writable(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
+    if contents(folder) and not (folder / marker).exists():
         raise UserError(
             f"--output {folder} holds other files than those of {content}. Name a new or an empty folder."
         )

@@ -138,13 +138,14 @@ def train(
     )  # fmt: skip
     source = load_backbone(source_backbone, device=device, dtype=dtype)
     target = load_backbone(target_backbone, device=device, dtype=dtype)
+    # Before the prompts, which are long work already: by it the folder is known again.
+    asked = {"source": source_backbone, "target": target_backbone, "tasks": tasks, "unseen": unseen}
+    record = Record("project", {**asked, "recipe": asdict(recipe), "seed": seed})
+    record.save(output / RECORD)
     material = gather(
         source, target, trained, rows, prompt_args, output / "prompts", unseen=judged_only, stored=prompts
     )
     _print_size(recipe, material)
-    asked = {"source": source_backbone, "target": target_backbone, "tasks": tasks, "unseen": unseen}
-    record = Record("project", {**asked, "recipe": asdict(recipe), "seed": seed})
-    record.save(output / RECORD)
     result = train_map(material, recipe, args, output, leave_one_out=leave_one_out)
     result.found.save_pretrained(output)
     record.finish(output / RECORD, {"hash": result.found.hash, "metrics": result.found.metrics})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -10,6 +11,11 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from prompt_hub.errors import UserError, first_line
 
 T = TypeVar("T")
+
+SMALLER_STEPS = (
+    "Take a smaller --batch-size, --gradient-checkpointing, a shorter prompt or --dtype bfloat16. "
+    "Checkpoints are kept: with the same settings, and more memory, the run goes on."
+)
 
 
 def in_batches_that_fit(run: Callable[[int], T], batch_size: int) -> tuple[T, int]:
@@ -21,7 +27,7 @@ def in_batches_that_fit(run: Callable[[int], T], batch_size: int) -> tuple[T, in
         try:
             return run(batch_size), batch_size
         except (RuntimeError, MemoryError) as error:
-            if not (isinstance(error, MemoryError) or should_reduce_batch_size(error)):
+            if not is_out_of_memory(error):
                 raise
             reason = first_line(error)
         # Outside of the except clause, whose traceback would keep the batch's tensors.
@@ -32,6 +38,21 @@ def in_batches_that_fit(run: Callable[[int], T], batch_size: int) -> tuple[T, in
                 "or free the device."
             )
         batch_size //= 2
+
+
+@contextmanager
+def said_if_out_of_memory(advice: str) -> Iterator[None]:
+    """Inside the block a lack of memory is a ``UserError`` with this advice."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(f"Memory ran out: {first_line(error)} {advice}") from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 def halved(asked: int, took: int) -> list[str]:

@@ -87,7 +87,7 @@ def _run(arguments: Sequence[str], command: str, quiet: bool) -> None:
 
 def _finished(record_file: Path) -> dict[str, float]:
     """Seconds by command, of an earlier call."""
-    record = Record.load(record_file)
+    record = Record.load_or_set_aside(record_file)
     steps = record.result.get("steps", []) if record is not None else []
     return {step["command"]: step["seconds"] for step in steps}
 

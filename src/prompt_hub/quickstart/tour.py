@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prompt_hub.atomic import contents
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
@@ -135,7 +136,7 @@ def prepare(
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Name a folder.")
-    if folder.exists() and any(folder.iterdir()) and not (folder / RESULTS_NAME).exists():
+    if contents(folder) and not (folder / RESULTS_NAME).exists():
         raise UserError(
             f"--output {folder} holds other files than those of a quickstart. Name a new or an empty folder."
         )

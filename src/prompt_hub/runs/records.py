@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
@@ -67,6 +68,10 @@ def environment() -> dict[str, Any]:
     }
 
 
+class DamagedRecord(UserError):
+    """The file of a record holds something else, or half of it."""
+
+
 @dataclass
 class Record:
     """kind: train, eval, ... settings: what was asked. result: what came out. status: running or done."""
@@ -95,10 +100,12 @@ class Record:
             data = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except OSError as error:
             raise UserError(f"Record {path} cannot be read ({error}). Remove it to start anew.") from None
+        except (ValueError, RecursionError) as error:
+            raise DamagedRecord(f"Record {path} is damaged ({error}). Remove it to start anew.") from None
         if not isinstance(data, dict):
-            raise UserError(f"Record {path} is damaged. Remove it to start anew.")
+            raise DamagedRecord(f"Record {path} is damaged. Remove it to start anew.")
         if data.get("record_version", 0) > RECORD_VERSION:
             raise UserError(
                 f"Record {path} was written by a newer version of Prompt Hub: format "
@@ -108,7 +115,20 @@ class Record:
         try:
             return cls(**known)
         except TypeError:
-            raise UserError(f"Record {path} is damaged. Remove it to start anew.") from None
+            raise DamagedRecord(f"Record {path} is damaged. Remove it to start anew.") from None
+
+    @classmethod
+    def load_or_set_aside(cls, path: Path) -> Record | None:
+        """As ``load``, for work that can be done again: a damaged file is renamed, with a warning: None."""
+        try:
+            return cls.load(path)
+        except DamagedRecord:
+            aside = path.with_name(f"{path.name}.damaged")
+            os.replace(path, aside)
+            warnings.warn(
+                f"Record {path} was damaged; it is now {aside}, and the work begins anew.", stacklevel=2
+            )
+            return None
 
 
 def check_record_path(path: Path) -> None:

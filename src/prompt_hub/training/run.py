@@ -20,6 +20,7 @@ from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
+from prompt_hub.evaluation.fitting import SMALLER_STEPS, said_if_out_of_memory
 from prompt_hub.prompts.initialisers import initial_prompt, parse_init, prompt_in
 from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
@@ -106,12 +107,15 @@ def train_prompt(
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
     checkpoint = None
     if resume:
-        earlier = Record.load(record_path)
+        was_there = record_path.exists()
+        earlier = Record.load_or_set_aside(record_path)
         if earlier is not None:
             check_same_settings(earlier.settings, settings, folder)
             if earlier.status == "done":
                 return _finished(folder, earlier, encoder, args, validation, floors)
-        checkpoint = last_complete_checkpoint(checkpoints)
+        # Without its record nobody knows what a checkpoint belongs to.
+        if earlier is not None or not was_there:
+            checkpoint = last_complete_checkpoint(checkpoints)
     main = args.process_index == 0
     initial = _initial(args, encoder)
     chosen, held_out = split_for_choice(train, args)
@@ -128,7 +132,8 @@ def train_prompt(
         if checkpoint is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         record.save(record_path)
-    with backbone.recomputed() if args.gradient_checkpointing else nullcontext():
+    recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
+    with recomputed, said_if_out_of_memory(SMALLER_STEPS):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained, steps = trainer.prompt, trainer.state.global_step
     if not torch.isfinite(trained).all():

@@ -6,10 +6,12 @@ import copy
 import json
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +22,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from prompt_hub.encoding.batches import LengthBucketSampler
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
+from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.predict import from_scores
 from prompt_hub.progress import progress_bar
 from prompt_hub.tasks.metrics import compute_metrics
@@ -79,6 +82,16 @@ class FrozenBackboneTrainer(Trainer):
             return super().train(resume_from_checkpoint, *arguments, **options)
         finally:
             self._progress.close()
+
+    def _save_checkpoint(self, *arguments: Any, **options: Any) -> None:
+        try:
+            super()._save_checkpoint(*arguments, **options)
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have their own
+            raise UserError(
+                f"Cannot write a checkpoint to {self.args.output_dir}: {first_line(error)} Is the disk "
+                "full? With room again the run goes on from the last complete one (train --resume, others as "
+                "before)."
+            ) from error
 
     def _take(self, checkpoint: Path) -> None:
         """State and weights of a run that was over when ``checkpoint`` was written.
@@ -237,12 +250,22 @@ def last_complete_checkpoint(folder: Path) -> Path | None:
             state = json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-        complete = all(
-            (path / name).is_file() for name in ("model.safetensors", "optimizer.pt", "scheduler.pt")
-        )
+        needed = [path / name for name in ("model.safetensors", "optimizer.pt", "scheduler.pt")]
+        complete = all(is_whole(file) for file in [*needed, *path.glob("rng_state*.pth")])
         if match and complete and state.get("global_step") == int(match.group(1)):
             found.append((int(match.group(1)), path))
     return max(found)[1] if found else None
+
+
+def is_whole(file: Path) -> bool:
+    """Whether a safetensors or torch file is there to its end, by what stands at its beginning or end."""
+    if file.suffix != ".safetensors":
+        return zipfile.is_zipfile(file)
+    try:
+        with safe_open(file, "pt"):
+            return True
+    except (OSError, SafetensorError):
+        return False
 
 
 def has_ended(checkpoint: Path) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prompt_hub.atomic import contents
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.prompts.metadata import read_metadata
@@ -186,9 +187,7 @@ def fill(
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output {folder} is a file. Name a folder.")
-    if not folder.is_dir():
-        return
-    there = {item.name for item in folder.iterdir()}
+    there = contents(folder)
     if there and not there & {FILE, GRID_FILE}:
         raise UserError(f"--output {folder} holds other files than a matrix. Name a new or an empty folder.")
 

@@ -177,7 +177,7 @@ def _record(
         "other": other.prompt.hash if other else None,
         "seeds": list(seeds),
     }
-    earlier = Record.load(path)
+    earlier = Record.load_or_set_aside(path)
     if earlier is not None:
         if earlier.kind != "warm_start":
             raise UserError(f"{path} is a record of another kind. Choose another --output.")

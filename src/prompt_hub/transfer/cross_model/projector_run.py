@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -22,6 +23,7 @@ from prompt_hub.atomic import write_file
 from prompt_hub.backbones.base import BackboneIdentity
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError
+from prompt_hub.evaluation.fitting import SMALLER_STEPS, said_if_out_of_memory
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks import Split
@@ -122,12 +124,15 @@ def train_projector(
     settings = {
         **_settings(data, source, recipe, constant), "norm": norm, **schedule_settings(args),
     }  # fmt: skip
-    earlier = Record.load(folder / RECORD_NAME)
+    was_there = (folder / RECORD_NAME).exists()
+    earlier = Record.load_or_set_aside(folder / RECORD_NAME)
     if earlier is not None:
         check_same_settings(earlier.settings, settings, folder)
         if earlier.status == "done":
             return _finished(folder, earlier, network, sources)
-    checkpoint = last_complete_checkpoint(folder / CHECKPOINTS)
+    # Without its record nobody knows what a checkpoint belongs to.
+    known = earlier is not None or not was_there
+    checkpoint = last_complete_checkpoint(folder / CHECKPOINTS) if known else None
     record = Record("project-train", settings)
     module = ProjectorModule(
         projector, network.gain, [one.encoder for one in data], sources, own, recipe.objective,
@@ -136,7 +141,8 @@ def train_projector(
     trainer = _trainer(module, data, recipe, args, folder)
     record.save(folder / RECORD_NAME)
     backbone = data[0].encoder.backbone
-    with backbone.recomputed() if args.gradient_checkpointing else nullcontext():
+    recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
+    with recomputed, said_if_out_of_memory(SMALLER_STEPS):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     weights = {name: weight.detach().cpu() for name, weight in module.projector.state_dict().items()}
@@ -223,8 +229,10 @@ def _settings(
 
 def _finished(folder: Path, record: Record, network: Network, sources: Tensor) -> Trained:
     try:
-        weights = safetensors_torch.load_file(folder / WEIGHTS_NAME)
-    except (OSError, ValueError) as error:
+        stored_weights = safetensors_torch.load_file(folder / WEIGHTS_NAME)
+        # Copied: products of tensors that lie at odd places of a file can differ in the last digit.
+        weights = {name: weight.clone() for name, weight in stored_weights.items()}
+    except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"The weights of the projector trained in {folder} cannot be read ({error}). Remove the folder "
             "to train it again."

@@ -1,0 +1,1 @@
+"""Faults put into running commands, by seed: ``python -m soak --help``."""
