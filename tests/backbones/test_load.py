@@ -152,3 +152,12 @@ def test_smollm2_comes_from_its_package_and_is_converted_once(monkeypatch, tmp_p
     assert (first.family, first.hidden, first.config.model_type) == ("causal_lm", 576, "llama")
     monkeypatch.setattr("transformers.AutoModelForCausalLM.from_config", lambda *a, **k: pytest.fail("again"))
     assert load.resolve("smollm2-135m") == load.resolve("smollm2-135m")
+
+
+def test_a_misspelled_embedded_backbone_is_not_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*names: object, **options: object) -> None:
+        raise AssertionError("the Hub was asked")
+
+    monkeypatch.setattr("transformers.AutoConfig.from_pretrained", ask)
+    with pytest.raises(UserError, match="Did you mean 'mini-gpt2'"):
+        load_backbone("mini-gpt")

@@ -174,6 +174,11 @@ def resolve(name: str) -> str:
                 f"Backbone folder {name!r} holds no config.json. Give a folder written by save_pretrained()."
             )
         return str(path)
+    # Such a name is never a model of the Hub, which would be asked several times before it is refused.
+    if name.startswith("mini-"):
+        raise unknown_name(
+            "backbone", name, [*BUILT_IN, *_REGISTERED], "Or a Hub id, a local folder or .gguf."
+        )
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or path.suffix == ".gguf":
         raise UserError(f"Backbone path {name!r} does not exist.")
     return name

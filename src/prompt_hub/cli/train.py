@@ -177,7 +177,8 @@ def train(
     if result.truncated:
         warn(f"{result.truncated} of {len(train_rows)} training texts were cut to fit.")
     say(f"Prompt saved in {folder} ({result.steps} steps, {result.seconds:.0f} s).")
-    say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} --task ANOTHER")
+    another = "--task ANOTHER" if train_file is None else "--eval ANOTHER.csv"
+    say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} {another}")
     if as_json:
         print_json(data)
 

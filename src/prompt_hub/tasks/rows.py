@@ -43,7 +43,8 @@ class RowReader:
             hint = " The file seems to separate its fields by something else than its ending says."
         raise UserError(
             f"{where} has no column {wanted!r} for {role} of task {self.task.name!r}.{guess} "
-            f"Its columns: {', '.join(columns)}.{hint}"
+            f"Its columns: {', '.join(columns)}. For a file of your own name it with "
+            f"--{role.replace('_', '-')}.{hint}"
         )
 
     def read(self, values: Mapping[str, Any], place: str) -> Example | None:
