@@ -403,10 +403,16 @@ def test_resume_with_other_settings(train, tmp_path, change):
     refuses(*train("--resume", *change), says=(str(output), names.get(change[0], "max_steps was 4")))
 
 
-def test_a_damaged_record(train, tmp_path):
+def test_a_record_of_a_later_version(train, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.json").write_text('{"kind": "train", "record_version": 2}')
+    refuses(*train("--resume"), says=("train.json", "newer version"))
+
+
+def test_a_damaged_record_is_set_aside(train, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "train.json").write_text('{"kind": "tr')
-    refuses(*train("--resume"), says=("train.json",))
+    assert "train.json.damaged" in succeeds(*train("--resume")).stderr
 
 
 def test_eval_names_an_output_it_cannot_write_before_it_computes(trained, files):
