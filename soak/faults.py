@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def killed(scene: Scene) -> Ended:
-    """``kill -9``."""
+    """The process and its workers are killed."""
     command = scene.start()
     command.after(scene.moment())
     command.signal(signal.SIGKILL)
@@ -41,7 +41,7 @@ def power_loss(scene: Scene) -> Ended:
 
 
 def interrupted(scene: Scene) -> Ended:
-    """Ctrl-C."""
+    """The process group gets SIGINT."""
     command = scene.start()
     command.after(scene.moment())
     command.signal(signal.SIGINT)
@@ -49,7 +49,7 @@ def interrupted(scene: Scene) -> Ended:
 
 
 def interrupted_twice(scene: Scene) -> Ended:
-    """Ctrl-C, and again before it has ended."""
+    """SIGINT, and another one before it has ended."""
     command = scene.start()
     command.after(scene.moment())
     command.signal(signal.SIGINT)

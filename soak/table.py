@@ -26,7 +26,7 @@ def table(found: list[dict[str, Any]]) -> str:
         f"\n{len(found)} injections. {kept} finished pieces of work were there when a fault had happened; "
         "those that were lost or computed again are counted above."
     )
-    lines.append(f"Measured on {platform.system()}, Python {platform.python_version()}.")
+    lines.append(f"Python {platform.python_version()} on {platform.system()}, {platform.machine()}.")
     return "\n".join(lines)
 
 

@@ -96,7 +96,9 @@ class Command:
             if time.monotonic() > end:
                 self.signal(signal.SIGKILL)
             time.sleep(0.005)
-        return Ended(code, self._said.read_text(encoding="utf-8", errors="replace"))
+        # Killed at once, it has not even begun to say something.
+        said = self._said.read_text(encoding="utf-8", errors="replace") if self._said.exists() else ""
+        return Ended(code, said)
 
     _ended: int | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,7 @@ def call(*arguments: object, stdin: str | bytes = b"", terminal: bool = False) -
     """
     data = stdin.encode() if isinstance(stdin, str) else stdin
     out, err = io.StringIO(), Terminal() if terminal else io.StringIO()
-    code = 0
+    code, interrupt = 0, signal.getsignal(signal.SIGINT)
     with (
         mock.patch.object(sys, "argv", ["prompt-hub", *map(str, arguments)]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")),
@@ -60,6 +61,8 @@ def call(*arguments: object, stdin: str | bytes = b"", terminal: bool = False) -
             run()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)  # an interrupted command does not listen to it any more
     return Outcome(code, out.getvalue(), err.getvalue())
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -75,8 +77,6 @@ def main(
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-INTERRUPTED = "Interrupted. What was finished is kept. To go on: train --resume, others as they were."
-
 _show_library_warning = warnings.showwarning
 
 
@@ -98,12 +98,19 @@ def run() -> None:
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == 130:
-            say(INTERRUPTED)
+            _say_interrupted()
         raise
     except KeyboardInterrupt:
         # Before or after the part that typer looks after.
-        say(INTERRUPTED)
+        _say_interrupted()
         sys.exit(130)
+
+
+def _say_interrupted() -> None:
+    # Whoever presses Ctrl-C twice wants it to end, not to see where.
+    with suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, lambda *_: None)
+    say("Interrupted. What was finished is kept. To go on: train --resume, others as they were.")
 
 
 if __name__ == "__main__":
