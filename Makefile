@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 MINI := mini-roberta mini-bert mini-gpt2 mini-t5
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test lint format docs benchmark soak mini clean
+.PHONY: install quickstart test lint format docs benchmark soak fuzz mini clean
 
 install: $(STAMP)
 
@@ -43,6 +43,10 @@ benchmark: install
 # Faults put into running commands, and the table of docs/reliability.md: some ten minutes on one core.
 soak: install
 	$(BIN)/python -m soak --injections 200 --into docs/reliability.md
+
+# Invented files for every reader of files from strangers: half an hour each, two at a time.
+fuzz: install
+	$(BIN)/python -m fuzz --minutes 30 --into docs/reliability.md
 
 # The embedded backbones again, from nothing: about two and a half hours on one core. An interrupted run goes on.
 mini: install

@@ -28,7 +28,7 @@ from speed import growth, matrix, page, steps, together
 from speed.setting import DTYPES, NotReached, Setting
 from speed.store import Store
 
-PARTS = ("train", "eval", "memory", "matrix", "together", "growth")
+PARTS = tuple(page.PARTS)
 SHAPES = ("roberta-base", "gpt2", "t5-small", "smollm2")
 _ALIASES = {"smollm2": "smollm2-135m"}
 

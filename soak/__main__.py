@@ -27,9 +27,6 @@ from soak.scene import Scene, can_mount
 from soak.table import put_into
 from soak.warm import Command, warm_up
 
-ATTEMPTS = 3
-"""Runs after a fault until the command has to have ended well. One should do."""
-
 
 def main() -> int:
     options = parse()
@@ -58,7 +55,7 @@ def inject_all(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]
             chooser = random.Random(number)
             # In turns, so that few injections already try all of them.
             fault = faults[number % len(faults)]
-            job = known[chooser.choice([one for one in FAULTS[fault][1] if one in options.jobs] or ["train"])]
+            job = known[chooser.choice(FAULTS[fault][1])]
             if job.name not in expected:
                 expected[job.name] = undisturbed(job, material, folder / f"whole-{job.name}", known)
             scene = Scene(
@@ -103,28 +100,23 @@ def differences(found: Any, expected: Any) -> str:
 
 
 def inject(scene: Scene, fault: str, expected: Any) -> dict[str, Any]:
-    """How a command ended under a fault, how often it had to run again, and what was lost (``bad``)."""
+    """How a command ended under a fault, and what was lost (``bad``)."""
     bad = []
     try:
         ended = FAULTS[fault][0](scene)
         if ended.code != -9 and not ended.is_orderly:
             bad.append(f"it ended with code {ended.code}: {ended.said[-600:]}")
         kept = scene.job.finished(scene.output)
-        again, runs = None, 0
-        while runs < ATTEMPTS and (again is None or again.code != 0):
-            runs += 1
-            again = scene.start().wait()
-        if again is None or again.code != 0:
+        again = scene.start().wait()
+        if again.code != 0:
             there = sorted(str(path.relative_to(scene.output)) for path in scene.output.rglob("*"))
-            bad.append(f"it does not go on: {again.said[-600:] if again else ''} There are: {there[:20]}")
+            bad.append(f"it does not go on: {again.said[-600:]} There are: {there[:20]}")
         else:
-            if runs > 1:
-                bad.append(f"it took {runs} runs to go on")
             if other := differences(scene.job.state(scene.output), expected):
                 bad.append(f"its results are other ones: {other[:300]}")
             if scene.job.name == "matrix" and (twice := computed_twice(scene.output, kept)):
                 bad.append(f"computed again: {', '.join(sorted(twice))}")
-        return {"code": ended.code, "kept": len(kept), "runs": runs, "bad": "; ".join(bad)}
+        return {"code": ended.code, "kept": len(kept), "bad": "; ".join(bad)}
     finally:
         scene.close()
 
@@ -137,10 +129,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="number of the first (default: 0)")
     parser.add_argument("--output", type=Path, default=Path("build/soak"), help="folder of what was found")
     parser.add_argument("--into", type=Path, help="Markdown file whose marked block becomes the table")
-    parser.add_argument(
-        "--jobs", type=lambda text: text.split(","), default=["train", "matrix", "project", "report"],
-        help="commands, with commas between (default: train,matrix,project,report)",
-    )  # fmt: skip
     return parser.parse_args()
 
 

@@ -7,6 +7,7 @@ of them ended. It leaves the scene such that the same command can go on.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -16,15 +17,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from soak.scene import Scene
-    from soak.warm import Ended
+    from soak.warm import Command, Ended
 
 
 def killed(scene: Scene) -> Ended:
     """The process and its workers are killed."""
+    return _signalled(scene, signal.SIGKILL).wait()
+
+
+def _signalled(scene: Scene, number: int) -> Command:
     command = scene.start()
     command.after(scene.moment())
-    command.signal(signal.SIGKILL)
-    return command.wait()
+    command.signal(number)
+    return command
 
 
 def power_loss(scene: Scene) -> Ended:
@@ -42,17 +47,12 @@ def power_loss(scene: Scene) -> Ended:
 
 def interrupted(scene: Scene) -> Ended:
     """The process group gets SIGINT."""
-    command = scene.start()
-    command.after(scene.moment())
-    command.signal(signal.SIGINT)
-    return command.wait()
+    return _signalled(scene, signal.SIGINT).wait()
 
 
 def interrupted_twice(scene: Scene) -> Ended:
     """SIGINT, and another one before it has ended."""
-    command = scene.start()
-    command.after(scene.moment())
-    command.signal(signal.SIGINT)
+    command = _signalled(scene, signal.SIGINT)
     command.after(scene.chooser.random() * 0.1)
     command.signal(signal.SIGINT)
     return command.wait()
@@ -127,17 +127,21 @@ def out_of_memory(scene: Scene) -> Ended:
 
 def dead_worker(scene: Scene) -> Ended:
     """One of two worker processes is killed; the command itself lives."""
-    command = scene.start(more=["--jobs", "2"])
-    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-    found: list[str] = []
-    while command.after(0.01) and len(found) < 2:
-        found = children.read_text(encoding="ascii").split() if children.exists() else []
-    # Workers load their libraries first.
-    command.after(scene.chooser.uniform(0, 15))
-    if found:
-        with suppress(ProcessLookupError):
-            os.kill(int(scene.chooser.choice(found)), signal.SIGKILL)
-    return command.wait()
+    seconds = scene.chooser.uniform(0, 15)  # workers load their libraries first
+    while True:
+        command = scene.start(more=["--jobs", "2"])
+        children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+        found: list[str] = []
+        while command.after(0.01) and len(found) < 2:
+            found = children.read_text(encoding="ascii").split()
+        if command.after(seconds):
+            with suppress(ProcessLookupError):
+                os.kill(int(scene.chooser.choice(found)), signal.SIGKILL)
+                return command.wait()
+        # It was over before. Once more, and earlier.
+        command.wait()
+        shutil.rmtree(scene.output)
+        seconds /= 2
 
 
 FAULTS: dict[str, tuple[Callable[[Scene], Ended], tuple[str, ...]]] = {

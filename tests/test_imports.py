@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "prompt_hub"
 # From the ground floor up; a room imports only rooms listed before it (and itself).
 FLOORS = [
     ["errors"],
-    ["atomic", "progress"],
+    ["atomic", "documents", "progress"],
     ["mini"],
     ["backbones"],
     ["tasks"],

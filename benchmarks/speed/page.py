@@ -1,9 +1,9 @@
-"""Measurements as Markdown: one block a device, written between two marks of a page."""
+"""Measurements as Markdown: one block a device and part, written between two marks of a page."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,52 +18,61 @@ from speed.together import WAYS
 
 Found = dict[str, Any]
 DEVICES = ("cpu", "cuda")
+_ONCE = ("memory", "matrix")
+"""Parts that are not measured in rounds."""
 
 
 def put_into(page: Path, found: Sequence[Found]) -> None:
-    """Replaces the block of every device that ``found`` knows; figures go to ``images`` beside the page."""
+    """Replaces the block of every device and part in ``found``; figures go to ``images`` beside the page."""
     text = page.read_text(encoding="utf-8")
     for device in DEVICES:
-        here = [each for each in found if each["device"] == device]
-        if not here:
-            continue
-        drawn = figures.growth(_measured(here, "growth"), page.parent / "images")
-        lines = [markdown(here, device), *(f"\n![{title}](images/{name})" for name, title in drawn)]
-        start, end = marks(device)
-        pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
-        if not pattern.search(text):
-            raise SystemExit(f"{page} has no lines {start} and {end}, between which the block would stand.")
-        block = "\n".join([start, "", *lines, "", end])
-        text = pattern.sub(lambda _, block=block: block, text)
+        for part, here in _by_part(found, device):
+            lines = [_block(here, part)]
+            if part == "growth":
+                drawn = figures.growth(_measured(here), page.parent / "images")
+                lines += [f"![{title}](images/{name})" for name, title in drawn]
+            start, end = marks(device, part)
+            pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+            if not pattern.search(text):
+                raise SystemExit(
+                    f"{page} has no lines {start} and {end}, between which the block would stand."
+                )
+            block = "\n\n".join([start, *lines, end])
+            text = pattern.sub(lambda _, block=block: block, text)
     page.write_text(text, encoding="utf-8")
 
 
-def marks(device: str) -> tuple[str, str]:
-    return f"<!-- performance: {device} -->", f"<!-- end of performance: {device} -->"
+def marks(device: str, part: str) -> tuple[str, str]:
+    return f"<!-- performance: {device}, {part} -->", f"<!-- end of performance: {device}, {part} -->"
 
 
-def markdown(found: Iterable[Found], device: str) -> str:
-    """Tables of one device."""
-    here = [each for each in found if each["device"] == device]
-    if not here:
-        return f"Nothing is measured on {device}."
-    made = [_machines(here)]
-    for title, table in (
-        (f"Training step, {TRAIN_BATCH} texts", _steps(here, "train")),
-        (f"Evaluation batch, {EVAL_BATCH} texts", _steps(here, "eval")),
-        ("Peak memory above the loaded model", _memory(here)),
-        ("A matrix of prompts and tasks", _matrix(here)),
-        ("Eight seeds at once", _together(here)),
-    ):
-        if table:
-            made.append(f"**{title}**\n\n{table}")
-    if any("missing" in each for each in here):
-        made.append(_missing(here))
+def markdown(found: Sequence[Found], device: str) -> str:
+    """All that was measured on one device."""
+    blocks = [_block(here, part) for part, here in _by_part(found, device)]
+    return "\n\n".join(blocks) or f"Nothing is measured on {device}."
+
+
+def _by_part(found: Sequence[Found], device: str) -> Iterator[tuple[str, list[Found]]]:
+    for part in PARTS:
+        here = [each for each in found if (each["device"], each["part"]) == (device, part)]
+        if here:
+            yield part, here
+
+
+def _block(found: Sequence[Found], part: str) -> str:
+    """Of one part on one device: title, machine, table, and what is missing."""
+    title, table = PARTS[part]
+    made = [f"**{title}**"]
+    measured = _measured(found)
+    if measured:
+        made += [_machines(measured, part not in _ONCE), *filter(None, [table(measured)])]
+    if len(measured) < len(found):
+        made.append(_missing(found))
     return "\n\n".join(made)
 
 
-def _measured(found: Iterable[Found], part: str) -> list[Found]:
-    return _sorted(each for each in found if each["part"] == part and "missing" not in each)
+def _measured(found: Iterable[Found]) -> list[Found]:
+    return _sorted(each for each in found if "missing" not in each)
 
 
 def _sorted(found: Iterable[Found]) -> list[Found]:
@@ -81,7 +90,7 @@ def _sorted(found: Iterable[Found]) -> list[Found]:
     return sorted(found, key=place)
 
 
-def _machines(found: Sequence[Found]) -> str:
+def _machines(found: Sequence[Found], in_rounds: bool) -> str:
     names = set()
     for each in found:
         host = each["machine"]
@@ -94,10 +103,11 @@ def _machines(found: Sequence[Found]) -> str:
     rounds = sorted({each["rounds"] for each in found})
     days = sorted({each["measured"][:10] for each in found})
     small = " Tiny models: only the script was tried." if any(each["small"] for each in found) else ""
+    medians = f" Medians (least to greatest) of {' or '.join(map(str, rounds))} rounds." if in_rounds else ""
     return (
         f"{' '.join(sorted(names))} Measured {' to '.join(dict.fromkeys((days[0], days[-1])))}; processes "
-        f"that wanted to run meanwhile: {min(loads, default=0):g} to {max(loads, default=0):g}. Medians "
-        f"(least to greatest) of {' or '.join(map(str, rounds))} rounds.{small}"
+        f"that wanted to run meanwhile: {min(loads, default=0):g} to {max(loads, default=0):g}.{medians}"
+        f"{small}"
     )
 
 
@@ -112,9 +122,9 @@ def _about(each: Found) -> list[str]:
     return [each["shape"], each["dtype"], str(each["prompt_len"])]
 
 
-def _steps(found: Sequence[Found], mode: str) -> str:
+def _steps(found: Sequence[Found]) -> str:
     rows = []
-    for each in _measured(found, mode):
+    for each in found:
         ours = each["systems"][PromptHub.name]["seconds"]
         roof = each["roof"]["operations_per_second"]
         for name, system in each["systems"].items():
@@ -141,7 +151,7 @@ def _steps(found: Sequence[Found], mode: str) -> str:
 
 def _memory(found: Sequence[Found]) -> str:
     peaks: dict[tuple[str, ...], dict[str, dict[str, float]]] = {}
-    for each in _measured(found, "memory"):
+    for each in found:
         peaks.setdefault(tuple(_about(each)), {}).update(each["peak_mb"])
     rows = []
     for about, systems in peaks.items():
@@ -163,7 +173,7 @@ def _matrix(found: Sequence[Found]) -> str:
             f"{each['forward_seconds']:.1f} ({each['forward_timed']})",
             f"{each['seconds'] / each['forward_seconds']:.2f}",
         ]
-        for each in _measured(found, "matrix")
+        for each in found
     ]  # fmt: skip
     head = ("shape", "dtype", "prompt", "evaluations", "rows", "s", "s of forward passes", "times")
     return _table(head, rows)
@@ -171,7 +181,7 @@ def _matrix(found: Sequence[Found]) -> str:
 
 def _together(found: Sequence[Found]) -> str:
     rows = []
-    for each in _measured(found, "together"):
+    for each in found:
         cells = []
         for seconds in (each["seconds"], each["step_seconds"]):
             once, after = (seconds[way] for way in WAYS)
@@ -201,3 +211,14 @@ def _spread(values: Sequence[float]) -> str:
 
 def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+PARTS: dict[str, tuple[str, Callable[[Sequence[Found]], str]]] = {
+    "train": (f"Training step, {TRAIN_BATCH} texts", _steps),
+    "eval": (f"Evaluation batch, {EVAL_BATCH} texts", _steps),
+    "memory": ("Peak memory above the loaded model", _memory),
+    "matrix": ("A matrix of prompts and tasks", _matrix),
+    "together": ("Eight seeds at once", _together),
+    "growth": ("What the cost grows with", lambda found: ""),
+}
+"""By name: its title on the page, and its table."""

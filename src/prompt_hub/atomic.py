@@ -57,9 +57,19 @@ def write_folder(folder: Path, files: dict[str, bytes], stale: tuple[str, ...] =
 
 def contents(folder: Path) -> set[str]:
     """Names in a folder, without what a killed write left behind; none where there is no folder."""
-    return (
-        {item.name for item in folder.iterdir() if item.suffix != _UNFINISHED} if folder.exists() else set()
-    )
+    there = folder.iterdir() if folder.exists() else ()
+    return {item.name for item in there if item.suffix != _UNFINISHED}
+
+
+def check_own_folder(folder: Path, markers: set[str], what: str) -> None:
+    """Raises ``UserError`` unless the folder is new or empty or holds one of the files ``markers``."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {folder} is a file. Name a folder.")
+    there = contents(folder)
+    if there and not there & markers:
+        raise UserError(
+            f"--output {folder} holds other files than those of {what}. Name a new or an empty folder."
+        )
 
 
 def _publish(folder: Path, files: dict[str, bytes]) -> bool:

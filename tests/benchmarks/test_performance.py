@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -206,6 +207,12 @@ def test_after_the_time_nothing_is_measured_and_all_of_it_is_named(performance: 
 OPTIONS = ["--small", "--rounds=2", "--threads=1", "--prompt-lens=9", "--parts=train,eval,growth"]
 
 
+def marks(part: str) -> tuple[str, str]:
+    from speed import page
+
+    return page.marks("cpu", part)
+
+
 @pytest.fixture(scope="module")
 def run(performance: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A small run: its folder of measurements and the page that it filled."""
@@ -213,7 +220,9 @@ def run(performance: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
     folder = tmp_path_factory.mktemp("performance")
     page = folder / "page.md"
-    page.write_text("before\n<!-- performance: cpu -->\nold\n<!-- end of performance: cpu -->\nafter\n")
+    parts = ("train", "eval", "memory", "growth")
+    blocks = [f"{marks(part)[0]}\nold {part}\n{marks(part)[1]}\n" for part in parts]
+    page.write_text("before\n" + "".join(blocks))
     shorter = {"prompt length": (5, 9), "prompts": (1, 2)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(growth, "SMALL", shorter)
@@ -237,8 +246,9 @@ def test_the_page_gets_tables_and_figures_between_its_marks_and_keeps_the_rest(
     run: tuple[Path, Path],
 ) -> None:
     text = run[1].read_text()
-    assert text.startswith("before\n<!-- performance: cpu -->\n") and text.endswith(" cpu -->\nafter\n")
-    assert "old" not in text and "| gpt2 | float32 | 9 | Prompt Hub (packed) |" in text
+    assert text.startswith(f"before\n{marks('train')[0]}\n\n**Training step") and text.count("5 rounds") == 0
+    assert re.findall(r"^old.*", text, re.MULTILINE) == ["old memory"]  # what was not measured stays
+    assert "| gpt2 | float32 | 9 | Prompt Hub (packed) |" in text
     assert "![How the cost of gpt2 grows" in text
     assert (run[1].parent / "images" / "growth-gpt2-cpu-float32.png").stat().st_size > 5000
 

@@ -170,7 +170,7 @@ def test_the_originals_configuration_files_are_taken(tmp_path, tiny_folder, monk
         ("a.yaml", "prompt_length: 3", ("prompt_length", "prompt_len")),
         ("a.yaml", "task: sst2\ndataset: imdb", ("'task' twice", "'dataset'")),
         ("a.yaml", "task: [sst2]", ("'task'", "list")),
-        ("a.json", "{", ("a.json", "cannot be read")),
+        ("a.json", "{", ("a.json", "is not a valid file of options")),
         ("a.yaml", "- task", ("one mapping",)),
         ("a.txt", "task: sst2", (".yaml or .json",)),
         ("a.yaml", "max_steps: many", ("--max-steps", "integer")),

@@ -126,7 +126,7 @@ def test_a_dry_run_prints_the_commands_and_makes_nothing(own):
         ("steps: [{run: 'tasks show {task}'}]", ("{task}", "stands for nothing", "tasks")),
         ("steps: [{run: tasks ls, each: {task: nothing}}]", ("'nothing'", "not a list")),
         ("steps: [{run: tasks ls}]\nvalues: {huge: {}}", ("Unknown scale 'huge'", "mini, paper, smollm")),
-        ("steps: [", ("cannot be read",)),
+        ("steps: [", ("is not a valid recipe",)),
     ],
 )
 def test_a_recipe_that_cannot_be_used_says_what_is_wrong(own, recipe, says):

@@ -214,7 +214,7 @@ def test_a_hostile_or_broken_task_file_is_refused_quickly(tmp_path: Path, text: 
 def test_a_huge_or_binary_task_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
     path.write_bytes(b"#" * 1_000_001)
-    with pytest.raises(UserError, match="at most 1000000"):
+    with pytest.raises(UserError, match="at most 1,000,000"):
         load_task_file(path)
     path.write_bytes(b"name: \xff\xfe")
     with pytest.raises(UserError, match="not UTF-8"):

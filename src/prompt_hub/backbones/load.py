@@ -10,7 +10,8 @@ import importlib.util
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import torch
 
 from prompt_hub.backbones.base import FAMILIES, Backbone, hash_tensor
 from prompt_hub.backbones.causal_lm import CausalLM
+from prompt_hub.backbones.declared import check_layers, check_size, most_layers_of_gguf, weight_bytes
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
 from prompt_hub.backbones.sharding import process_device, shard
@@ -79,16 +81,17 @@ def load_backbone(
             f"--revision {revision!r} goes with a Hub id, but {name!r} is a local path. Leave it out."
         )
     config = _load_config(name, source, revision)
+    check_layers(config, name)
     family = family_of(config, name)
     if spread is not None or bits is not None:
         options = placed(spread if spread is not None else chosen_device, torch_dtype, bits)
-        model, tokenizer = _load_model(name, source, family, revision, options)
+        model, tokenizer = _load_model(name, source, config, family, revision, options)
         _keep_gradients(model)
         embeddings = _embeddings_of(model, name)
         return _CLASSES[family](name, model, tokenizer, revision, hash_tensor(embeddings), bits)
     # float16 rounds otherwise than the bfloat16 of the hash, so the hash is taken before.
     stored = "auto" if torch_dtype == torch.float16 else torch_dtype
-    model, tokenizer = _load_model(name, source, family, revision, {"dtype": stored})
+    model, tokenizer = _load_model(name, source, config, family, revision, {"dtype": stored})
     hashed = hash_tensor(model.get_input_embeddings().weight)
     model = model.to(dtype=torch_dtype)
     if device == SHARDED:
@@ -201,7 +204,8 @@ def family_of(config: Any, name: str) -> str:
             "masked_lm": MODEL_FOR_MASKED_LM_MAPPING_NAMES,
             "causal_lm": MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
         }
-        for architecture in getattr(config, "architectures", None) or []:
+        named = getattr(config, "architectures", None)
+        for architecture in named if isinstance(named, list) else []:
             for family, table in tables.items():
                 if architecture in _names(table.get(kind)):
                     return family
@@ -257,22 +261,31 @@ def pick_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return known[dtype]
 
 
+@contextmanager
+def _as_user_errors(failed: str, advice: str = "") -> Iterator[None]:
+    """What a damaged or invented file raises is up to many parsers; tokenizers' panic is no ``Exception``."""
+    try:
+        yield
+    except (UserError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise UserError(f"{failed}: {first_line(error)}{advice}") from error
+
+
 def _load_config(name: str, source: str, revision: str | None) -> Any:
     from transformers import AutoConfig
 
-    try:
+    known = ", ".join([*BUILT_IN, *_REGISTERED])
+    at = f" at revision {revision!r}" if revision else ""
+    advice = (
+        f" Give a Hub id such as FacebookAI/roberta-base, a local folder, a .gguf file, or one of: {known}."
+    )
+    with _as_user_errors(f"Unknown backbone {name!r}{at}", advice):
         return AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        known = ", ".join([*BUILT_IN, *_REGISTERED])
-        at = f" at revision {revision!r}" if revision else ""
-        raise UserError(
-            f"Unknown backbone {name!r}{at}: {first_line(error)} Give a Hub id such as "
-            f"FacebookAI/roberta-base, a local folder, a .gguf file, or one of: {known}."
-        ) from None
 
 
 def _load_model(
-    name: str, source: str, family: str, revision: str | None, options: dict[str, Any]
+    name: str, source: str, config: Any, family: str, revision: str | None, options: dict[str, Any]
 ) -> tuple[Any, Any]:
     """Model and tokenizer. options: dtype, device map and quantisation, as ``from_pretrained`` takes them."""
     from transformers import (
@@ -287,13 +300,13 @@ def _load_model(
         "causal_lm": AutoModelForCausalLM,
         "seq2seq_lm": AutoModelForSeq2SeqLM,
     }[family]
-    try:
+    with _as_user_errors(f"Backbone {name!r} cannot be loaded"):
+        if Path(source).is_dir():
+            check_size(config, loader, weight_bytes(Path(source)), name)
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
         model, report = loader.from_pretrained(
             source, revision=revision, trust_remote_code=False, output_loading_info=True, **options
         )
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise UserError(f"Backbone {name!r} cannot be loaded: {first_line(error)}") from None
     missing = sorted(report.get("missing_keys", ()))
     if missing:
         raise UserError(
@@ -327,31 +340,37 @@ def _from_gguf(path: Path) -> Path:
         return target
     if importlib.util.find_spec("gguf") is None:
         raise UserError("Reading a .gguf file needs the package gguf: pip install 'prompt-hub[gguf]'")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        where: dict[str, Any] = {"gguf_file": path.name, "trust_remote_code": False}
-        AutoTokenizer.from_pretrained(str(path.parent), **where).save_pretrained(work)
-        read = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
-        config = read.config
-        if hasattr(config, "quantization_config"):
-            del config.quantization_config
-        # The model that was read counts as quantised and refuses to be saved; a plain one takes its weights.
-        with torch.device("meta"):
-            plain = AutoModelForCausalLM.from_config(config)
-        plain.load_state_dict(read.state_dict(), assign=True)
-        plain.tie_weights()
-        plain.save_pretrained(work)
+        with _as_user_errors(f"GGUF file {str(path)!r} cannot be read"):
+            _convert(path, work)
         try:
             os.rename(work, target)
         except OSError:
             # Another process finished the same conversion first; its result serves.
             if not (target / "config.json").is_file():
                 raise
-    except (ValueError, KeyError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"GGUF file {str(path)!r} cannot be read: {first_line(error)}") from None
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return target
+
+
+def _convert(path: Path, work: Path) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    where: dict[str, Any] = {"gguf_file": path.name, "trust_remote_code": False}
+    declared = AutoConfig.from_pretrained(str(path.parent), **where)
+    check_layers(declared, str(path), most_layers_of_gguf(path))
+    check_size(declared, AutoModelForCausalLM, path.stat().st_size, str(path))
+    AutoTokenizer.from_pretrained(str(path.parent), **where).save_pretrained(work)
+    read = AutoModelForCausalLM.from_pretrained(str(path.parent), dtype=torch.float32, **where)
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    # The model that was read counts as quantised and refuses to be saved; a plain one takes its weights.
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config)
+    plain.load_state_dict(read.state_dict(), assign=True)
+    plain.tie_weights()
+    plain.save_pretrained(work)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from prompt_hub.cli.output import warn
+from prompt_hub.documents import read_json, read_yaml
 from prompt_hub.errors import UserError, unknown_name
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -80,11 +79,7 @@ def read_config(path: Path, names: Mapping[str, str]) -> dict[str, Any]:
 def _read(path: Path) -> Mapping[str, Any]:
     if path.suffix not in SUFFIXES:
         raise UserError(f"--config {path} must be a .yaml or .json file.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"--config {path} cannot be read: {error}") from None
+    data = (read_json if path.suffix == ".json" else read_yaml)(path, "file of options")
     if not isinstance(data, Mapping):
         raise UserError(f"--config {path} must hold one mapping of options and values.")
     return data

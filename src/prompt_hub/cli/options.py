@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prompt_hub.atomic import contents
+from prompt_hub.atomic import check_own_folder, contents
 from prompt_hub.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -266,13 +266,8 @@ def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) ->
 
 def check_result_folder(folder: Path, marker: str, content: str) -> None:
     """A folder for ``content``, known by its file ``marker``: new, empty, or one of an earlier run."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file. Name a folder.")
+    check_own_folder(folder, {marker}, content)
     check_writable(folder)
-    if contents(folder) and not (folder / marker).exists():
-        raise UserError(
-            f"--output {folder} holds other files than those of {content}. Name a new or an empty folder."
-        )
 
 
 def check_writable(folder: Path) -> None:

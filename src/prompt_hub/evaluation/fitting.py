@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
@@ -11,11 +10,6 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from prompt_hub.errors import UserError, first_line
 
 T = TypeVar("T")
-
-SMALLER_STEPS = (
-    "Take a smaller --batch-size, --gradient-checkpointing, a shorter prompt or --dtype bfloat16. "
-    "Checkpoints are kept: with the same settings, and more memory, the run goes on."
-)
 
 
 def in_batches_that_fit(run: Callable[[int], T], batch_size: int) -> tuple[T, int]:
@@ -38,17 +32,6 @@ def in_batches_that_fit(run: Callable[[int], T], batch_size: int) -> tuple[T, in
                 "or free the device."
             )
         batch_size //= 2
-
-
-@contextmanager
-def said_if_out_of_memory(advice: str) -> Iterator[None]:
-    """Inside the block a lack of memory is a ``UserError`` with this advice."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise UserError(f"Memory ran out: {first_line(error)} {advice}") from None
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -18,8 +18,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from prompt_hub.documents import read_yaml
 from prompt_hub.errors import UserError, unknown_name
 
 _FOLDER = Path(__file__).parent / "recipes"
@@ -138,10 +137,7 @@ def _shared() -> dict[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"Recipe {path} cannot be read: {error}") from None
+    data = read_yaml(path, "recipe")
     if not isinstance(data, Mapping):
         raise UserError(f"Recipe {path} must be a mapping with title, claim, steps and values.")
     return data
@@ -175,4 +171,6 @@ def _recipe(name: str, data: Mapping[str, Any], where: str) -> Recipe:
 def _is_step(step: Any) -> bool:
     if not isinstance(step, Mapping) or not isinstance(step.get("run"), str):
         return False
-    return isinstance(step.get("each") or {}, Mapping) and set(step) <= {"run", "each"}
+    each = step.get("each") or {}
+    names = isinstance(each, Mapping) and all(isinstance(name, str) for name in each.values())
+    return names and set(step) <= {"run", "each"}

@@ -16,7 +16,7 @@ from prompt_hub.overview.material import environments, material_tables
 from prompt_hub.overview.matrix import matrix_section
 from prompt_hub.overview.overlap import overlap_section
 from prompt_hub.overview.tour import tour_sections
-from prompt_hub.overview.training import check_run, independent_runs, training_section
+from prompt_hub.overview.training import independent_runs, training_section
 from prompt_hub.overview.warm_start import warm_start_section
 from prompt_hub.overview.words import plural
 from prompt_hub.reports.html.blocks import Notice, Page, Section
@@ -25,9 +25,6 @@ from prompt_hub.runs.records import now, package_versions
 
 REPORT_NAME = "report.html"
 """In the folder that it reports on, where nothing else is asked for."""
-
-_UNEXPECTED = (UserError, KeyError, TypeError, ValueError, AttributeError, IndexError)
-"""Of a record of another version, or one that was edited: the others are still worth reading."""
 
 _COUNTED = {
     "train": ("training run", "training runs"),
@@ -50,61 +47,77 @@ def write_report(folder: Path, output: Path) -> Page:
 
     Raises ``UserError`` where there is nothing to report on, or the file cannot be written.
     """
-    page = report_page(folder)
+    page, html = _report(folder)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_file(output, page_html(page).encode())
+        # A text with half a character (a lone surrogate of JSON) must not stop the rest.
+        write_file(output, html.encode(errors="replace"))
     except OSError as error:
         raise UserError(f"Cannot write {output}: {error.strerror or error}. Name another --output.") from None
     return page
 
 
 def report_page(folder: Path) -> Page:
-    """What lies below ``folder`` as a page; damaged records are named on it."""
+    """What lies below ``folder`` as a page; records that cannot be shown are named on it."""
+    return _report(folder)[0]
+
+
+def _report(folder: Path) -> tuple[Page, str]:
     records = find_records(folder)
     if not records.by_kind and not records.damaged:
         raise UserError(
             f"There are no records below {folder}. They are made by prompt-hub quickstart, train, matrix, "
             "warm-start and others; name the folder that holds their output."
         )
+    try:
+        return _shown(records)
+    except Exception:  # of a record of another version, or one that was edited, anything may be missing
+        _drop_unreadable(records)
+    try:
+        return _shown(records)
+    except Exception as error:
+        raise UserError(
+            f"The records below {folder} cannot be shown together ({_reason(error)}). Report on parts of it."
+        ) from error
+
+
+def _drop_unreadable(records: Records) -> None:
+    """Shows every record by itself, and leaves out those with which that fails."""
+    for kind, several in records.by_kind.items():
+        for found in list(several):
+            try:
+                _shown(Records(records.root, {kind: [found]}))
+            except Exception as error:
+                records.drop(found, _reason(error))
+
+
+def _shown(records: Records) -> tuple[Page, str]:
     sections = list(_sections(records))
     if records.damaged:
         sections.append(_damaged(records))
     counts = {kind: len(records.of(kind)) for kind in _COUNTED} | {"train": len(independent_runs(records))}
-    summary = [(count, _COUNTED[kind][count > 1]) for kind, count in counts.items() if count]
-    return Page(
-        title=folder.resolve().name,
+    page = Page(
+        title=records.root.resolve().name,
         subtitle=f"Made {now()[:16].replace('T', ', ')} UTC from {plural(records.count, 'record')}",
         sections=sections,
-        summary=summary,
+        summary=[(count, _COUNTED[kind][count > 1]) for kind, count in counts.items() if count],
         tables=material_tables(records),
         footer=[
             *environments(records),
-            f"Made by Prompt Hub {package_versions().get('prompt-hub', '')}: prompt-hub report {folder}",
+            f"Made by Prompt Hub {package_versions().get('prompt-hub', '')}: "
+            f"prompt-hub report {records.root}",
         ],
     )
+    return page, page_html(page)
 
 
 def _sections(records: Records) -> Iterator[Section]:
-    for run in list(records.of("train")):
-        try:
-            check_run(run)
-        except _UNEXPECTED as error:
-            records.drop(run, _reason(error))
     training = training_section(records)
     if training is not None:
         yield training
     for kind, read in _READERS.items():
-        for found in list(records.of(kind)):
-            try:
-                yield from read(found, records)
-            except _UNEXPECTED as error:
-                records.drop(found, _reason(error))
-    for found in list(records.of("eval")):
-        try:
-            evaluation_section([found], records)
-        except _UNEXPECTED as error:
-            records.drop(found, _reason(error))
+        for found in records.of(kind):
+            yield from read(found, records)
     if records.of("eval"):
         yield evaluation_section(records.of("eval"), records)
 

@@ -45,17 +45,6 @@ def training_section(records: Records) -> Section | None:
     return section
 
 
-def check_run(run: Found) -> None:
-    """Raises ``KeyError``, ``TypeError`` or ``ValueError`` where a record lacks what the section shows."""
-    result = run.data["result"]
-    if "metrics" in result:
-        float(result["metrics"][result["primary_metric"]])
-        score(None, result["ci95"].get(result["primary_metric"]))
-        dict(result["floors"])
-    for entry in result.get("history", []):
-        dict(entry)
-
-
 def independent_runs(records: Records) -> list[Found]:
     """Without the runs of warm-start comparisons and of a tour's own comparison, which are shown there."""
     inside = [found.folder / "runs" for found in records.of("warm_start")]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prompt_hub.atomic import contents
+from prompt_hub.atomic import check_own_folder
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.encoding.encoder import Encoder
 from prompt_hub.errors import UserError
@@ -117,7 +117,7 @@ def prepare(
     """
     if not task_names:
         raise UserError("No tasks are named. Give some, such as --tasks mini/film,mini/kitchen.")
-    _check_folder(folder)
+    check_own_folder(folder, {RESULTS_NAME}, "a quickstart")
     tasks = {task.name: task for task in map(get_task, task_names)}
     backbone = load_backbone(backbone_name, device=device)
     for task in tasks.values():
@@ -131,12 +131,3 @@ def prepare(
         for task in tasks.values()
     ]
     return Tour(backbone, stops, folder, steps, seed, say)
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file. Name a folder.")
-    if contents(folder) and not (folder / RESULTS_NAME).exists():
-        raise UserError(
-            f"--output {folder} holds other files than those of a quickstart. Name a new or an empty folder."
-        )

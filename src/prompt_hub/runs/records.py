@@ -106,10 +106,13 @@ class Record:
             raise DamagedRecord(f"Record {path} is damaged ({error}). Remove it to start anew.") from None
         if not isinstance(data, dict):
             raise DamagedRecord(f"Record {path} is damaged. Remove it to start anew.")
-        if data.get("record_version", 0) > RECORD_VERSION:
+        version = data.get("record_version", 0)
+        if not isinstance(version, int):
+            raise DamagedRecord(f"Record {path} is damaged. Remove it to start anew.")
+        if version > RECORD_VERSION:
             raise UserError(
-                f"Record {path} was written by a newer version of Prompt Hub: format "
-                f"{data['record_version']}, this one reads up to {RECORD_VERSION}."
+                f"Record {path} was written by a newer version of Prompt Hub: format {version}, this one "
+                f"reads up to {RECORD_VERSION}."
             )
         known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
         try:

@@ -192,9 +192,10 @@ def _read_parquet(path: Path) -> Table:
 
     try:
         table = pyarrow.parquet.read_table(path, memory_map=False, partitioning=None)
+        columns = tuple(table.column_names)
+        rows = [Row(number, values) for number, values in enumerate(table.to_pylist(), start=1)]
     except FileNotFoundError as error:
         raise UserError(f"Cannot read {path}: No such file or directory.") from error
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
         raise UserError(f"Cannot read {path} as Parquet: {error}") from error
-    rows = [Row(number, values) for number, values in enumerate(table.to_pylist(), start=1)]
-    return Table(path, tuple(table.column_names), rows, unit="row")
+    return Table(path, columns, rows, unit="row")

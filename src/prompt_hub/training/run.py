@@ -20,7 +20,6 @@ from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
-from prompt_hub.evaluation.fitting import SMALLER_STEPS, said_if_out_of_memory
 from prompt_hub.prompts.initialisers import initial_prompt, parse_init, prompt_in
 from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
@@ -105,17 +104,9 @@ def train_prompt(
     encoder = Encoder(backbone, task, args.prompt_len, args.layout)
     settings = {**run_settings(args, encoder, train), **({"start": start} if start else {})}
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
-    checkpoint = None
-    if resume:
-        was_there = record_path.exists()
-        earlier = Record.load_or_set_aside(record_path)
-        if earlier is not None:
-            check_same_settings(earlier.settings, settings, folder)
-            if earlier.status == "done":
-                return _finished(folder, earlier, encoder, args, validation, floors)
-        # Without its record nobody knows what a checkpoint belongs to.
-        if earlier is not None or not was_there:
-            checkpoint = last_complete_checkpoint(checkpoints)
+    earlier, checkpoint = earlier_run(folder, settings) if resume else (None, None)
+    if earlier is not None and earlier.status == "done":
+        return _finished(folder, earlier, encoder, args, validation, floors)
     main = args.process_index == 0
     initial = _initial(args, encoder)
     chosen, held_out = split_for_choice(train, args)
@@ -133,7 +124,7 @@ def train_prompt(
             shutil.rmtree(checkpoints, ignore_errors=True)
         record.save(record_path)
     recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
-    with recomputed, said_if_out_of_memory(SMALLER_STEPS):
+    with recomputed:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained, steps = trainer.prompt, trainer.state.global_step
     if not torch.isfinite(trained).all():
@@ -238,6 +229,21 @@ def schedule_settings(args: PromptTrainingArguments) -> dict[str, Any]:
         "eval_on_start": args.eval_on_start,
         "patience": args.early_stopping_patience,
     }
+
+
+def earlier_run(folder: Path, settings: dict[str, Any]) -> tuple[Record | None, Path | None]:
+    """The record of the run that ``folder`` holds, and the checkpoint it goes on from; None without.
+
+    A damaged record is set aside, and checkpoints beside it are not used: nobody knows what they belong to.
+    Raises ``OtherSettings`` where the run has others than ``settings``.
+    """
+    was_there = (folder / RECORD_NAME).exists()
+    record = Record.load_or_set_aside(folder / RECORD_NAME)
+    if record is not None:
+        check_same_settings(record.settings, settings, folder)
+    elif was_there:
+        return None, None
+    return record, last_complete_checkpoint(folder / CHECKPOINTS)
 
 
 def check_same_settings(stored: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:

@@ -23,6 +23,7 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from prompt_hub.encoding.batches import LengthBucketSampler
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
 from prompt_hub.errors import UserError, first_line
+from prompt_hub.evaluation.fitting import is_out_of_memory
 from prompt_hub.evaluation.predict import from_scores
 from prompt_hub.progress import progress_bar
 from prompt_hub.tasks.metrics import compute_metrics
@@ -80,6 +81,14 @@ class FrozenBackboneTrainer(Trainer):
             return self._take(Path(resume_from_checkpoint))
         try:
             return super().train(resume_from_checkpoint, *arguments, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise UserError(
+                f"Memory ran out: {first_line(error)} Take a smaller --batch-size, --gradient-checkpointing, "
+                "a shorter prompt or --dtype bfloat16. Checkpoints are kept: with the same settings, and "
+                "more memory, the run goes on."
+            ) from None
         finally:
             self._progress.close()
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prompt_hub.atomic import contents
+from prompt_hub.atomic import check_own_folder
 from prompt_hub.backbones import Backbone, load_backbone
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.prompts.metadata import read_metadata
@@ -108,7 +108,7 @@ def prepare_matrix(
     ``UserError`` for whatever would stop the work later.
     """
     folder = Path(output)
-    _check_folder(folder)
+    check_own_folder(folder, {FILE, GRID_FILE}, "a matrix")
     if prompts is not None and train:
         raise UserError("--train makes the prompts, --prompts takes those of a folder. Give one of them.")
     model = load_backbone(backbone, revision=revision, device=device, dtype=dtype)
@@ -182,14 +182,6 @@ def fill(
         run_here(matrix.folder, FACTORY, context, jobs, **wanted)
     if races is not None:
         plan.save(matrix.folder, made_by, [asdict(verdict) for verdict in races.verdicts()])
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output {folder} is a file. Name a folder.")
-    there = contents(folder)
-    if there and not there & {FILE, GRID_FILE}:
-        raise UserError(f"--output {folder} holds other files than a matrix. Name a new or an empty folder.")
 
 
 def _check_trained(matrix: Matrix, train: bool) -> None:

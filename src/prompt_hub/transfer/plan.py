@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, first_line
 from prompt_hub.runs.grid import Item
 from prompt_hub.runs.records import write_json
 from prompt_hub.tasks import METRIC_VERSION, Task, task_from_dict
@@ -216,7 +217,10 @@ class Plan:
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
-        return cls.from_dict(_read(folder)["plan"])
+        with whole(folder):
+            plan = cls.from_dict(_read(folder)["plan"])
+            plan.items()
+        return plan
 
 
 def key_of(kind: str, identity: dict[str, Any]) -> str:
@@ -234,9 +238,25 @@ def _item(kind: str, identity: dict[str, Any], names: dict[str, Any], needs: tup
     return Item(key_of(kind, identity), kind, {**names, "identity": identity}, needs)
 
 
+@contextmanager
+def whole(folder: Path) -> Iterator[None]:
+    """Inside the block, what is missing or does not fit in the files of a matrix is a ``UserError``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {first_line(error)}"
+        raise UserError(
+            f"The matrix in {folder} is damaged or was changed ({what}). "
+            "Restore it from a copy, or run the matrix command again with another --output."
+        ) from error
+
+
 def made_by(folder: Path) -> dict[str, Any]:
     """What was stored beside the plan: command, environment, places."""
-    return dict(_read(folder)["made_by"])
+    with whole(folder):
+        return dict(_read(folder)["made_by"])
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
 from prompt_hub.evaluation.pairs import FLOORS, alike
 from prompt_hub.runs.grid import Done, Grid
 from prompt_hub.tasks import Task, majority_answer
-from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, SAMPLE, Plan, Source, Target
+from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, SAMPLE, Plan, Source, Target, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,20 +43,21 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
 def load_tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``load_table`` without and with ``over_seeds``."""
     plan = Plan.load(Path(folder))
-    stored = _Stored.of(Path(folder), plan)
-    single: list[dict[str, Any]] = []
-    means: list[dict[str, Any]] = []
-    for target in plan.targets:
-        cells = _scored(plan, target, stored)
-        of_one: dict[str, list[_Cell]] = defaultdict(list)
-        for cell in cells:
-            of_one[cell.source.name].append(cell)
-        single += [_row(target, [cell]) for cell in cells]
-        means += [_row(target, several) for several in of_one.values()]
-        floors, mean_floors = _floor_rows(plan, target, stored)
-        single += floors
-        means += mean_floors
-    return _framed(single), _framed(means)
+    with whole(Path(folder)):
+        stored = _Stored.of(Path(folder), plan)
+        single: list[dict[str, Any]] = []
+        means: list[dict[str, Any]] = []
+        for target in plan.targets:
+            cells = _scored(plan, target, stored)
+            of_one: dict[str, list[_Cell]] = defaultdict(list)
+            for cell in cells:
+                of_one[cell.source.name].append(cell)
+            single += [_row(target, [cell]) for cell in cells]
+            means += [_row(target, several) for several in of_one.values()]
+            floors, mean_floors = _floor_rows(plan, target, stored)
+            single += floors
+            means += mean_floors
+        return _framed(single), _framed(means)
 
 
 def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:

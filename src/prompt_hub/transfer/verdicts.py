@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_hub.transfer.plan import FILE, Plan
+from prompt_hub.transfer.plan import FILE, Plan, whole
 from prompt_hub.transfer.race import BUDGET, CLOSE, ROWS, SETTLED
 
 if TYPE_CHECKING:
@@ -64,8 +64,9 @@ def load_verdicts(folder: str | Path) -> list[RaceVerdict]:
     Raises ``UserError`` where there is no matrix.
     """
     Plan.load(Path(folder))
-    stored = json.loads((Path(folder) / FILE).read_text(encoding="utf-8")).get("verdicts", [])
-    return [RaceVerdict(**{**each, "left": tuple(each["left"])}) for each in stored]
+    with whole(Path(folder)):
+        stored = json.loads((Path(folder) / FILE).read_text(encoding="utf-8")).get("verdicts", [])
+        return [RaceVerdict(**{**each, "left": tuple(each["left"])}) for each in stored]
 
 
 def race_table(folder: str | Path) -> pd.DataFrame:

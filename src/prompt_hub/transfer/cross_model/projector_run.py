@@ -23,7 +23,6 @@ from prompt_hub.atomic import write_file
 from prompt_hub.backbones.base import BackboneIdentity
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError
-from prompt_hub.evaluation.fitting import SMALLER_STEPS, said_if_out_of_memory
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks import Split
@@ -31,12 +30,12 @@ from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import (
     CHECKPOINTS,
     RECORD_NAME,
-    check_same_settings,
     checked_trainer,
+    earlier_run,
     schedule_settings,
     split_for_choice,
 )
-from prompt_hub.training.trainer import FrozenBackboneTrainer, last_complete_checkpoint
+from prompt_hub.training.trainer import FrozenBackboneTrainer
 from prompt_hub.transfer.cross_model.mixture import (
     DISTANCE,
     TASK_TUNING,
@@ -124,15 +123,9 @@ def train_projector(
     settings = {
         **_settings(data, source, recipe, constant), "norm": norm, **schedule_settings(args),
     }  # fmt: skip
-    was_there = (folder / RECORD_NAME).exists()
-    earlier = Record.load_or_set_aside(folder / RECORD_NAME)
-    if earlier is not None:
-        check_same_settings(earlier.settings, settings, folder)
-        if earlier.status == "done":
-            return _finished(folder, earlier, network, sources)
-    # Without its record nobody knows what a checkpoint belongs to.
-    known = earlier is not None or not was_there
-    checkpoint = last_complete_checkpoint(folder / CHECKPOINTS) if known else None
+    earlier, checkpoint = earlier_run(folder, settings)
+    if earlier is not None and earlier.status == "done":
+        return _finished(folder, earlier, network, sources)
     record = Record("project-train", settings)
     module = ProjectorModule(
         projector, network.gain, [one.encoder for one in data], sources, own, recipe.objective,
@@ -142,7 +135,7 @@ def train_projector(
     record.save(folder / RECORD_NAME)
     backbone = data[0].encoder.backbone
     recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
-    with recomputed, said_if_out_of_memory(SMALLER_STEPS):
+    with recomputed:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     weights = {name: weight.detach().cpu() for name, weight in module.projector.state_dict().items()}
