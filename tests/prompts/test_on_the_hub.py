@@ -62,6 +62,11 @@ def test_what_is_pushed_is_found_and_pulled(
         ("ann/sst2-tiny", "sst2", "tiny/gpt2")
     ]
     assert hub("search", "--backbone", "other/model")["prompts"] == []
+    make_prompt(task="mnli", metrics=METRICS).save_pretrained(tmp_path / "mnli")
+    hub("push", "mnli", "ann/mnli-tiny", HF_TOKEN=TOKEN)
+    for task in ("sst2", "mnli"):  # a limit counts those of the task, not those that it leaves out
+        named = hub("search", "--task", task, "--limit", "1")["prompts"]
+        assert [one["task"] for one in named] == [task]
 
     pulled = hub("pull", "ann/sst2-tiny", "-o", "got")["prompts"]
     assert pulled == [{"path": "got", "hash": prompt.hash, "task": "sst2"}]

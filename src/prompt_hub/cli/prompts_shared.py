@@ -153,8 +153,7 @@ def search(
         rows = [[one.name, one.task or "-", one.backbone or "-", f"{one.prompt_len} rows"] for one in items]
         columns = ["name", "task", "backbone", "size"]
     else:
-        results = search_hub(query, backbone, author, limit=limit, others=peft)
-        results = [one for one in results if task is None or one.task == task]
+        results = search_hub(query, backbone, author, limit, peft, task)
         found = [one.to_dict() for one in results]
         rows = [[one.repo_id, one.task or "-", one.backbone or "-", str(one.downloads)] for one in results]
         columns = ["repository", "task", "backbone", "downloads"]

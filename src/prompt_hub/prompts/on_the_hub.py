@@ -46,17 +46,22 @@ class Found:
         return asdict(self)
 
 
+_MOST = 1000
+
+
 def search_hub(
     query: str | None = None,
     backbone: str | None = None,
     author: str | None = None,
     limit: int = 20,
     others: bool = False,
+    task: str | None = None,
 ) -> list[Found]:
     """Prompts on the Hub, the most downloaded first.
 
     query: words of the repository's name. backbone: its name on the Hub. others: PEFT prompts too that were
-    not made with Prompt Hub (any adapter with the tag ``prompt-tuning``).
+    not made with Prompt Hub (any adapter with the tag ``prompt-tuning``). task: that their card names; it is
+    looked for among the first thousand.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.constants import is_offline_mode
@@ -66,9 +71,11 @@ def search_hub(
     tags = ["prompt-tuning" if others else TAG, *([f"{_BASE}{backbone}"] if backbone else [])]
     with hub_errors("search the Hub"):
         models = HfApi().list_models(
-            search=query, filter=tags, author=author, sort="downloads", limit=limit, cardData=True
-        )
-        return [_found(model) for model in islice(models, limit)]
+            search=query, filter=tags, author=author, sort="downloads", cardData=True,
+            limit=limit if task is None else _MOST,
+        )  # fmt: skip
+        found = map(_found, models)
+        return list(islice((one for one in found if task is None or one.task == task), limit))
 
 
 def _found(model: Any) -> Found:
