@@ -138,8 +138,16 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    # np.quantile's linear interpolation, to a digit of 1e-15; for so few values it takes five times as long.
+    places = [(len(known) - 1) * share for share in ((1 - level) / 2, (1 + level) / 2)]
+    below = [int(place) for place in places]
+    above = [min(place + 1, len(known) - 1) for place in below]
+    ordered = np.partition(known, [*below, *above])
+    low, high = (
+        float(ordered[one] + (ordered[other] - ordered[one]) * (place - one))
+        for one, other, place in zip(below, above, places, strict=True)
+    )
+    return low, high
 
 
 def _pack(values: np.ndarray) -> dict[str, Any]:

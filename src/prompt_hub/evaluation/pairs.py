@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import coo_array
 
 from prompt_hub.tasks.task import Task
 
@@ -112,6 +113,9 @@ def summarise(pairs: Sequence[Pair], weights: Sequence[float] | None = None) -> 
     }
 
 
+_SAMPLES_AT_ONCE = 50
+
+
 def interval_over_tasks(
     pairs: Sequence[Pair],
     figure: str,
@@ -134,17 +138,27 @@ def interval_over_tasks(
     for name in names:
         groups[types[name]].append(place[name])
     chooser = np.random.default_rng(seed)
-    drawn = np.zeros((n_resamples, len(names)))
+    drawn = np.zeros((n_resamples, len(names)), np.float32)  # how often each task was drawn
     for members in groups.values():
         shares = np.full(len(members), 1 / len(members))
         drawn[:, members] = chooser.multinomial(len(members), shares, n_resamples)
-    sources = [place[pair.source] for pair, _ in known]
-    targets = [place[pair.target] for pair, _ in known]
-    weights = drawn[:, sources] * drawn[:, targets]
-    values = np.array([value for _, value in known])
-    weights = weights[weights.sum(1) > 0]
-    weights /= weights.sum(1, keepdims=True)
-    if np.allclose(weights, weights[0]):
+    where = [place[pair.source] for pair, _ in known], [place[pair.target] for pair, _ in known]
+    size = len(names), len(names)
+    values = coo_array(([value for _, value in known], where), shape=size).tocsr()
+    count = coo_array((np.ones(len(known)), where), shape=size).tocsr()
+    means: list[np.ndarray] = []
+    first, differ = None, False
+    # A pair weighs as often as both of its tasks were drawn; some samples at a time, to take little memory.
+    for start in range(0, n_resamples, _SAMPLES_AT_ONCE):
+        part = drawn[start : start + _SAMPLES_AT_ONCE].astype(np.float64)
+        total = ((part @ count) * part).sum(1)
+        part, total = part[total > 0], total[total > 0]
+        if not differ and len(part):
+            weights = part[:, where[0]] * part[:, where[1]] / total[:, None]
+            first = weights[0] if first is None else first
+            differ = not np.allclose(weights, first)
+        means.append(((part @ values) * part).sum(1) / total)
+    if not differ:
         return None
-    low, high = np.quantile(weights @ values, [0.025, 0.975])
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)

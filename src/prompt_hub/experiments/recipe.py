@@ -163,9 +163,16 @@ def _recipe(name: str, data: Mapping[str, Any], where: str) -> Recipe:
         name,
         str(data.get("title", name)),
         str(data.get("claim", "")),
-        tuple(Step(tuple(shlex.split(step["run"])), step.get("each") or {}) for step in steps),
+        tuple(Step(_words(step["run"], where), step.get("each") or {}) for step in steps),
         values,
     )
+
+
+def _words(run: str, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(run))
+    except ValueError as error:
+        raise UserError(f"Recipe {where}: 'run' of a step cannot be read: {error}. It is {run!r}.") from None
 
 
 def _is_step(step: Any) -> bool:

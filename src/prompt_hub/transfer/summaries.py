@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 GROUPS = {"same type": True, "other type": False, "unknown type": None}
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
+def summary(table: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     """Means over the pairs of a source and another target, of one type, of two, and of unknown ones.
 
     Three rows a seed; a table with ``over_seeds`` gives three in all. pairs: how many; their target has a
@@ -21,7 +21,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     interval when other tasks of these types could have been taken; relative_majority, relative_no_prompt,
     relative_random_prompt: what the floors have of it. above_majority: mean of (score - majority) /
     (own - majority) over the pairs_above_majority whose target's own prompt is surely above the majority
-    class, with the same companions. negative: pairs surely below the backbone without a prompt.
+    class, with the same companions. negative: pairs surely below the backbone without a prompt. intervals:
+    without, those are None.
     """
     import pandas as pd
 
@@ -33,8 +34,8 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         records = cells.to_dict("records")
         for name, alike in GROUPS.items():
             pairs = [pair_of(row) for row in records if row["same_type"] is alike]
-            rows.append({"group": name, "seed": seed, **_means(pairs, types)})
-    columns = ["group", "seed", *(_means([], {}))]
+            rows.append({"group": name, "seed": seed, **_means(pairs, types, intervals)})
+    columns = ["group", "seed", *(_means([], {}, False))]
     found = pd.DataFrame(rows, columns=columns)
     found["seed"] = found["seed"].astype("Int64")
     return found
@@ -100,11 +101,11 @@ _OF_THE_BEST = (
 )  # fmt: skip
 
 
-def _means(pairs: list[Pair], types: dict[str, str]) -> dict[str, Any]:
+def _means(pairs: list[Pair], types: dict[str, str], intervals: bool) -> dict[str, Any]:
     found = summarise(pairs)
 
     def with_interval(figure: str) -> dict[str, Any]:
-        low, high = interval_over_tasks(pairs, figure, types) or (None, None)
+        low, high = (interval_over_tasks(pairs, figure, types) if intervals else None) or (None, None)
         floors = found[f"{figure}_of_floors"]
         return {
             figure: found[figure],

@@ -52,8 +52,12 @@ def load_tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
             of_one: dict[str, list[_Cell]] = defaultdict(list)
             for cell in cells:
                 of_one[cell.source.name].append(cell)
-            single += [_row(target, [cell]) for cell in cells]
-            means += [_row(target, several) for several in of_one.values()]
+            rows = {id(cell): _row(target, [cell]) for cell in cells}
+            single += rows.values()
+            means += [
+                rows[id(several[0])] if len(several) == 1 else _row(target, several)
+                for several in of_one.values()
+            ]
             floors, mean_floors = _floor_rows(plan, target, stored)
             single += floors
             means += mean_floors

@@ -198,7 +198,7 @@ class Means:
 
 def means_of(table: pd.DataFrame, by_seed: pd.DataFrame) -> list[Means]:
     """``summary`` as people read it. table: with ``over_seeds``; by_seed: without."""
-    whole, single = summary(table).to_dict("records"), summary(by_seed).to_dict("records")
+    whole, single = summary(table).to_dict("records"), summary(by_seed, intervals=False).to_dict("records")
     several = len({row["seed"] for row in single}) > 1
     found = []
     for figure, count, title, floors in (
