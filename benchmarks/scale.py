@@ -84,8 +84,8 @@ def make_prompts(folder: Path, count: int) -> None:
         for number in range(count):
             values = torch.randn(20, BACKBONE["hidden"], generator=torch.Generator().manual_seed(number))
             metadata = PromptMetadata(
-                backbone=dict(BACKBONE), task="mini/film", layout="prompt-text", seed=number,
-                metrics={"accuracy": 0.5},
+                backbone=dict(BACKBONE), task="mini/hotel" if number else "mini/film", layout="prompt-text",
+                seed=number, metrics={"accuracy": 0.5},
             )  # fmt: skip
             SoftPrompt(values, metadata).save_pretrained(folder / f"p{number:05d}")
     finally:
