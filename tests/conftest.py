@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Tiny models are fastest on one thread: several would mostly wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def _stay_here(event: str, arguments: tuple[Any, ...]) -> None:
+    """No test asks another machine; a hook cannot be forgotten or patched away."""
+    if event == "socket.connect":
+        host = arguments[1][0] if isinstance(arguments[1], tuple) else "localhost"
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    name = host.decode() if isinstance(host, bytes) else host
+    if name not in (None, "", "localhost", "127.0.0.1", "::1", socket.gethostname()):
+        raise OSError(f"a test asked for {name}: tests use no network")
+
+
+sys.addaudithook(_stay_here)
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"

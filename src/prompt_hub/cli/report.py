@@ -43,7 +43,8 @@ def report(
         for notice in section.notices:
             if notice.kind == "damaged":
                 warn(notice.text)
-    say(f"Report of {len(page.sections)} sections in {path}. Open it in a browser.")
+    count = len(page.sections)
+    say(f"Report of {count} section{'s' if count > 1 else ''} in {path}. Open it in a browser.")
     files: list[Path] = []
     if export is not None:
         from prompt_hub.overview.export import export as write_files
