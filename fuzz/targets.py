@@ -38,9 +38,8 @@ class Target:
 
 
 def beside(folder: Path, source: Path, name: str, data: bytes) -> Path:
-    """A copy of ``source`` (of links), in which the file ``name`` holds ``data``."""
-    shutil.copytree(source, folder, copy_function=os.link)
-    (folder / name).unlink(missing_ok=True)
+    """A copy of ``source``, in which the file ``name`` holds ``data``."""
+    shutil.copytree(source, folder)
     (folder / name).write_bytes(data)
     return folder
 
@@ -108,7 +107,7 @@ def _index() -> bytes:
 def _read_index(data: bytes, scratch: Path) -> Any:
     from prompt_hub.prompts.published import INDEX_NAME, read_index
 
-    shutil.copytree(STORED / "prompt", scratch / "shelf" / "prompt", copy_function=os.link)
+    shutil.copytree(STORED / "prompt", scratch / "shelf" / "prompt")
     (scratch / "shelf" / INDEX_NAME).write_bytes(data)
     index = read_index(str(scratch / "shelf"))
     for name in list(index.items)[:3]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,19 @@ import pytest
 from fuzz import watch
 from fuzz.mutate import mutated
 from fuzz.run import kept, seeds, try_one
-from fuzz.targets import TARGETS
+from fuzz.targets import STORED, TARGETS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 SLOW = {"backbone-config", "tokenizer", "tokenizer-config", "weights", "gguf", "matrix", "grid"}
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _stored_files_stay_as_they_are() -> Iterator[None]:
+    before = {path: path.read_bytes() for path in STORED.rglob("*") if path.is_file()}
+    yield
+    assert {path: path.read_bytes() for path in STORED.rglob("*") if path.is_file()} == before
 
 
 @pytest.fixture(autouse=True)
