@@ -283,3 +283,22 @@ def test_plot_neuron_saves_and_returns_a_figure_of_the_prompts_looked_at(neuron_
     figure = trainer.plot_neuron()
     assert (neuron_world / "outputs" / "roberta-base" / "neurons.png").stat().st_size > 5000
     assert [axes.get_title() for axes in figure.axes[:2]] == ["sst2", "rotten_tomatoes"]
+
+
+def test_a_task_of_ones_own_serves_every_verb(seed_world, home):
+    (seed_world / "films.yaml").write_text(
+        "name: films\nkind: classification\nclasses: ['bad', 'good']\nlabel_map: {'0': 'bad', '1': 'good'}\n"
+        "label_words: {default: [bad, good]}\ntemplates: {masked_lm: '{text_a} It was {mask}.'}\n"
+    )
+    for split in ("train", "validation"):
+        (seed_world / "rows" / "films").mkdir(parents=True, exist_ok=True)
+        shutil.copy(home / "data" / "sst2" / f"{split}.jsonl", seed_world / "rows" / "films")
+    shutil.copytree(home / "data" / "rotten_tomatoes", seed_world / "rows" / "rotten_tomatoes")
+    hub = PromptHub(args=small(dataset="films.yaml", data_dir="rows"))
+    trained = hub.train_prompt()
+    assert hub.eval_prompt()["accuracy"] == trained["accuracy"]
+    assert hub.cross_task_eval("roberta-base", "films.yaml", "rotten_tomatoes")["source_task"] == "films"
+    assert hub.cross_task_train("roberta-base", "films", "rotten_tomatoes")["removed_overlap"] >= 0
+    assert hub.mask_activated_neuron("roberta-base", "films.yaml", ratio=0.2)[0]["n"] == 24
+    with pytest.raises(UserError, match="Unknown task 'films'"):
+        PromptHub(args=small()).eval_prompt("roberta-base", "films")

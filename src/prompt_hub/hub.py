@@ -51,6 +51,7 @@ class PromptHub:
             )
         self._backbone: Backbone | None = None
         self._looked_at: dict[tuple[str, str], None] = {}
+        self._tasks: dict[str, Task] = {}
 
     def train_prompt(self, model: str | None = None, task: str | None = None) -> dict[str, Any]:
         """Train a prompt, store it, and score it on the task's validation rows."""
@@ -286,7 +287,9 @@ class PromptHub:
         return self._backbone
 
     def task(self, task: str | None = None) -> Task:
-        found = get_task(task or self.args.dataset)
+        asked = task or self.args.dataset
+        found = self._tasks[asked] if asked in self._tasks else get_task(asked)
+        self._tasks[found.name] = found  # a task from a file has a name that no registry knows
         if self.args.max_source_length is None:
             return found
         return replace(found, max_length=self.args.max_source_length)
