@@ -96,17 +96,21 @@ def keep(name: str, reached: Path) -> None:
 
 
 def put_into(page: Path, found: list[dict[str, Any]]) -> None:
-    """Replaces what stands between the marks."""
-    lines = ["| files | changed by | inputs | minutes | failures |", "|---|---|---|---|---|"]
-    lines += [
-        f"| {TARGETS[each['name']].about} | {each['engine']} | {each['runs']:,} | {each['minutes']:g} | "
-        f"{len(each['failures']) or 'none'} |"
-        for each in found
-    ]
+    """Replaces what stands between the marks; rows of targets that did not run now stay."""
     text = page.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
+    block, after = rest.split(END)
+    rows = {about: line for line in block.splitlines() for about in [line.strip("| ").split(" | ")[0]]}
+    for each in found:
+        about = TARGETS[each["name"]].about
+        rows[about] = (
+            f"| {about} | {each['engine']} | {each['runs']:,} | {each['minutes']:g} | "
+            f"{len(each['failures']) or 'none'} |"
+        )
+    lines = ["| files | changed by | inputs | minutes | failures |", "|---|---|---|---|---|"]
+    lines += [rows[target.about] for target in TARGETS.values() if target.about in rows]
     block = "\n".join(lines)
-    page.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
+    page.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,10 +12,7 @@ if TYPE_CHECKING:
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.training.arguments import PromptTrainingArguments
 
-try:
-    __version__ = version("prompt-hub")
-except PackageNotFoundError:
-    __version__ = "0.0.0"
+    __version__: str
 
 _WHERE = {
     "Backbone": "prompt_hub.backbones",
@@ -44,4 +40,15 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are used: ``--help`` needs no torch."""
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
+    if name == "__version__":
+        return _version()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("prompt-hub")
+    except PackageNotFoundError:
+        return "0.0.0"

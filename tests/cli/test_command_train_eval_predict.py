@@ -127,6 +127,59 @@ def test_eval_of_a_file_with_other_column_names_keeps_the_label_words(trained, t
     assert result["task"] == "shop" and set(result["predicted"]) == {"bad", "good"}
 
 
+def test_eval_of_a_file_with_labels_of_its_own(trained, tmp_path, files):
+    moods = [("a blue cat", "angry"), ("a red house", "happy"), ("a green dog", "angry")]
+    others = write_csv(tmp_path / "moods.csv", moods, "body,mood")
+    columns = ("--text-a", "body", "--label", "mood")
+    asked = ("eval", trained("bert"), "--eval", others, *columns)
+    refuses(*asked, says=("'angry' is not a label", "--label-words", "angry=bad,OTHER=good"))
+    result = succeeds(*asked, "--label-words", "happy=good,angry=bad", "--json").json
+    assert list(result["predicted"]) == ["bad", "good"] and result["floors"]["majority"]["accuracy"] == 2 / 3
+    # The words of the stored task stay, and so does their order: its template and words are what was trained.
+    same = write_csv(tmp_path / "same.csv", moods)
+    again = succeeds(
+        "eval", trained("bert"), "--eval", same, "--label-words", "happy=good,angry=bad", "--json"
+    )
+    assert again.json["predicted"] == result["predicted"] and again.json["metrics"] == result["metrics"]
+
+
+def test_eval_says_that_its_record_is_not_stored(trained, files, tmp_path):
+    asked = ("eval", trained("bert"), "--eval", files.eval)
+    assert "--output FILE.json keeps the record" in succeeds(*asked).stderr
+    assert "Not stored" not in succeeds(*asked, "--output", tmp_path / "eval.json").stderr
+
+
+def test_train_says_what_eval_would_of_rows_that_it_has_seen(
+    tiny_folder, files, own_columns, short, tmp_path
+):
+    seen = "32 of 32 texts were also in the prompt's training data"
+    trained = succeeds(
+        "train", "--backbone", tiny_folder("bert"), "--train", files.train, "--eval", files.train,
+        *own_columns, *short, "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert seen in trained.stderr
+    assert seen in succeeds("eval", tmp_path / "out", "--eval", files.train).stderr
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([(f"the film {word}", 2) for word in "abcdefghijkl"], "Every training row has the label 'good'"),
+        ([("the film", 1), ("the plot", 2)], "Training rows: 2."),
+        ([(f"film {index}", 1 + index % 2) for index in range(60)], "held out no checkpoint was better than"),
+    ],
+)
+def test_train_without_rows_to_score_on_says_what_is_wrong(
+    tiny_folder, own_columns, short, tmp_path, rows, says
+):
+    path = write_csv(tmp_path / "rows.csv", rows)
+    outcome = succeeds(
+        "train", "--backbone", tiny_folder("bert"), "--train", path, *own_columns, *short, "--lr", "1e-9",
+        "--output", tmp_path / "out",
+    )  # fmt: skip
+    assert says in outcome.stderr
+
+
 def trained_by_task_file(tiny_folder, short, folder, definition, labels):
     """A prompt trained on a task file, and a CSV with other texts under other column names."""
     (folder / "task.yaml").write_text(definition)

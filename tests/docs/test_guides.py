@@ -34,6 +34,12 @@ def folder(tmp_path_factory) -> Path:
     for name, count in (("my.csv", 64), ("another.csv", 24)):
         rows = [f'"{" ".join(chooser.choices(WORDS, k=6))}",{1 + index % 2}' for index in range(count)]
         (here / name).write_text("review,stars\n" + "\n".join(rows) + "\n")
+    for name in ("moods.csv", "more-moods.csv"):
+        rows = [
+            f'"{" ".join(chooser.choices(WORDS, k=7))}",{("angry", "happy")[index % 2]}'
+            for index in range(32)
+        ]
+        (here / name).write_text("text,mood\n" + "\n".join(rows) + "\n")
     build("roberta", here / "models" / "roberta-base", positions=256)
     build("llama", here / "our-backbone", positions=256)
     return here

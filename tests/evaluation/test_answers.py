@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
+from prompt_hub.evaluation.answers import Answers, interval, intervals, resampled_scores
 from prompt_hub.tasks import bootstrap_interval, compute_metrics, get_task, primary_metric, resample_counts
 
 CHOOSER = np.random.default_rng(0)
@@ -86,6 +86,18 @@ def test_nothing_drawn_is_no_number():
     samples = resampled_scores(task, [one], 100)[0]
     assert np.isnan(samples).any() and set(samples[np.isfinite(samples)]) == {1.0}
     assert all(np.isnan(interval(np.array([np.nan]))))
+
+
+def test_intervals_of_many_are_those_of_each():
+    chooser = np.random.default_rng(0)
+    values = chooser.normal(size=(7, 401))
+    assert intervals(values) == [interval(row) for row in values]
+    assert np.array(intervals(values)) == pytest.approx(
+        np.quantile(values, (0.025, 0.975), axis=1).T, abs=1e-12
+    )
+    values[2, :5] = np.nan, np.inf, -np.inf, np.nan, 0
+    assert intervals(values) == [interval(row) for row in values]
+    assert intervals(np.zeros((0, 5))) == []
 
 
 @pytest.mark.parametrize("name", ["sst2", "cola"])

@@ -14,8 +14,10 @@ from made_records import record, tour, training, write
 from made_up import ROWS, made_up_plan, right, store
 
 from prompt_hub.errors import UserError
+from prompt_hub.overview import matrix
 from prompt_hub.overview.page import report_page, write_report
 from prompt_hub.reports.html.blocks import Notice
+from prompt_hub.transfer import load_table
 
 
 class Reader(HTMLParser):
@@ -204,6 +206,35 @@ def test_a_large_matrix_stays_small_on_disk(tmp_path):
     tiles = heat_map(view, lambda row, column: [f"Prompt of {row} on {column}", "x" * 200], "")
     page = Page("t", "s", [Section("a", "b", content=[Figure("f", "F", tiles)])])
     assert len(page_html(page).encode()) < 6_000_000
+
+
+def test_of_many_sources_those_are_shown_that_say_most(tmp_path, read, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    import scale
+
+    scale.make_matrix(tmp_path / "m", 23 * scale.TARGETS)  # 20 tasks with their own prompts, three others
+    assert len(read().tips("Prompt of prompt-2")) == 2 * 3 * scale.TARGETS
+    table = load_table(tmp_path / "m", over_seeds=True)
+    others = table[table["source"].str.startswith("prompt-")].groupby("source")["score"].mean()
+    monkeypatch.setattr(matrix, "MOST_CELLS", 21 * scale.TARGETS)
+    page = read()
+    assert len(page.tips(f"Prompt of {others.idxmax()} on")) == 2 * scale.TARGETS
+    assert len(page.tips("Prompt of prompt-2")) == 2 * scale.TARGETS
+    assert len(page.tips("Prompt of task-19 on task-00")) == 2
+    assert "21 of 23 sources" in page.text and "matrix show" in page.text
+    monkeypatch.setattr(matrix, "MOST_CELLS", 100)
+    assert "10 of 23 sources and the first 10 of 20 targets" in read().text
+
+
+def test_of_very_many_notices_the_first_are_shown_and_the_others_counted(tmp_path, monkeypatch):
+    store(tmp_path / "m", made_up_plan(), {(name, "sst2"): right((0, 100)) for name in ("imdb", "rte")})
+    monkeypatch.setattr(matrix, "MOST_NOTICES", 1)
+    found = [each.text for each in notices(tmp_path) if each.kind == "negative transfer"]
+    assert (
+        len(found) == 2
+        and "prompt of" in found[0].lower()
+        and found[1].startswith("1 more of this kind in m")
+    )
 
 
 def test_the_json_of_the_command_names_page_and_notices(tmp_path):

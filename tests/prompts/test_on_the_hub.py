@@ -82,7 +82,7 @@ def test_a_private_repository_needs_the_token(hub: Any, tmp_path: Path, make_pro
     assert "Cannot upload to 'ann/secret'" in hub("push", "sst2", "ann/secret", code=2)
     hub("push", "sst2", "ann/secret", "--private", "--without-rows", HF_TOKEN=TOKEN)
     refused = hub("pull", "ann/secret", code=2)
-    assert "Cannot get 'ann/secret' from the Hub" in refused and "hf auth login" in refused
+    assert "Cannot get a prompt from 'ann/secret'" in refused and "hf auth login" in refused
     assert hub("pull", "ann/secret", HF_TOKEN=TOKEN)["prompts"][0]["path"] == "runs/secret"
 
 

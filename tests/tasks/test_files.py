@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from prompt_hub.errors import UserError
 from prompt_hub.tasks import Example, load_file, task_from_dict
+from prompt_hub.tasks.files import read_table
 
 TOY = task_from_dict(
     {
@@ -135,6 +137,29 @@ def test_a_target_is_a_column_a_pattern_or_a_path_with_all_accepted_texts(write:
     assert example == Example("question: who? context: Ada wrote {it}", None, "Ada", ("Ada", "Ada L."))
 
 
+@pytest.mark.parametrize("sign", [";", "\t"])
+def test_a_csv_whose_header_has_no_comma_is_separated_by_what_it_has(write: Any, sign: str) -> None:
+    text = f'review{sign}stars\na, b{sign}1\n"with{sign}in"{sign}2\n'
+    assert [example.text_a for example in load_file(write("a.csv", text), TOY).examples] == [
+        "a, b",
+        f"with{sign}in",
+    ]
+    assert read_table(write("a.csv", '"one;column"\nx\n')).columns == ("one;column",)
+
+
+@pytest.mark.parametrize(
+    ("labels", "written"),
+    [({"0": "bad", "1": "good"}, ["0.0", "1.0"]), ({"False": "bad", "True": "good"}, None)],
+)
+def test_a_label_in_another_spelling_of_the_same_value(write: Any, labels: Any, written: Any) -> None:
+    task = replace(TOY, label_map=labels)
+    if written:
+        path = write("a.csv", "review,stars\n" + "".join(f"x,{label}\n" for label in written))
+    else:
+        path = write("a.jsonl", '{"review": "x", "stars": false}\n{"review": "x", "stars": true}\n')
+    assert load_file(path, task).labels() == [0, 1]
+
+
 def test_scores_are_numbers_in_the_range(write: Any) -> None:
     assert load_file(write("a.csv", "a,b,y\nx,z,4.5\n"), SCORES).labels() == [4.5]
     for value in ("5.1", "-1", "nan", "much"):
@@ -155,10 +180,14 @@ def test_scores_are_numbers_in_the_range(write: Any) -> None:
         ("a.csv", " \n\n", "is empty"),
         ("a.csv", "reviews,stars\nx,1\n", r"no column 'review' .*Did you mean 'reviews'.*reviews, stars"),
         ("a.csv", "review,rating\nx,1\n", r"no column 'stars' for label .*review, rating"),
-        ("a.csv", "review;stars\nx;1\n", r"separate its fields by something else"),
-        ("a.csv", "review,stars\nx,3\n", r"line 2: label '3' is not a label of task 'toy'.*1, 2, bad, good"),
+        ("a.csv", "review;stars\nx;y;1\n", r"line 2 has 3 fields, .* contain a semicolon in double quotes"),
+        (
+            "a.csv",
+            "review,stars\nx,3\n",
+            r"line 2: label '3' is not a label of task 'toy'.*1, 2, bad, good.*such as 3=bad,OTHER=good",
+        ),
         ("a.csv", "review,stars\nx,god\n", r"Did you mean 'good'"),
-        ("a.csv", "review,stars\nx,\n", r"line 2 has no label"),
+        ("a.csv", "review,stars\nx,\n", r"line 2 has no label. Fill it in, or remove the row"),
         ("a.csv", "review,stars\nx,1\n  ,1\n", r"line 3: text_a is empty"),
         ("a.csv", b"review,stars\nx,1\n\xff,1\n", r"line 3 is not UTF-8 \(byte 0xff\)"),
         ("a.csv", b"review,stars\nx\0,1\n", r"line 2 holds a NUL byte"),

@@ -45,6 +45,15 @@ def test_old_names_are_used_as_the_new_ones_with_a_note(tmp_path):
         ({"prompt_len": 0}, "prompt_len"),
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"limit_eval": 0}, "limit_eval"),
+        ({"max_steps": 0}, "max_steps must be at least 1, or -1 .* not 0"),
+        ({"max_steps": -5}, "not -5"),
+        ({"num_train_epochs": 0}, "num_train_epochs"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be at least 1, not 0"),
+        ({"per_device_eval_batch_size": -2}, "per_device_eval_batch_size"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps"),
+        ({"report_to": "nothing"}, "tracker .* 'nothing'.* wandb"),
+        ({"optim": "zig"}, "optimizer .* 'zig'.* adamw_torch"),
+        ({"lr_scheduler_type": "linea"}, "Did you mean 'linear'"),
     ],
 )
 def test_impossible_values_are_named(tmp_path, changes, named):

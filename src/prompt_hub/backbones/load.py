@@ -224,19 +224,25 @@ def _names(entry: Any) -> tuple[str, ...]:
     return (entry,) if isinstance(entry, str) else tuple(entry or ())
 
 
+_DEVICES = f"auto, cpu, cuda, cuda:N, {BALANCED}, {SHARDED}"
+
+
 def pick_device(device: str | torch.device | None) -> torch.device:
     """The named device, or the first one there is. Raises ``UserError`` for a device that is not there."""
     if device is None or str(device) == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         chosen = torch.device(device)
+    except RuntimeError:
+        guess = " Did you mean 'cuda'?" if str(device).lower() in ("gpu", "nvidia") else ""
+        raise UserError(f"There is no device {str(device)!r}.{guess} Allowed: {_DEVICES}.") from None
+    try:
         if chosen.type == "meta":
             raise RuntimeError("it holds no numbers")
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
-            f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: auto, cpu, cuda, cuda:N, "
-            f"{BALANCED}, {SHARDED}."
+            f"Device {str(device)!r} cannot be used ({first_line(error)}). Allowed: {_DEVICES}."
         ) from None
     return chosen
 

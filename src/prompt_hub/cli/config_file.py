@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from prompt_hub.cli.output import warn
-from prompt_hub.documents import read_json, read_yaml
 from prompt_hub.errors import UserError, unknown_name
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -77,6 +76,8 @@ def read_config(path: Path, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Mapping[str, Any]:
+    from prompt_hub.documents import read_json, read_yaml
+
     if path.suffix not in SUFFIXES:
         raise UserError(f"--config {path} must be a .yaml or .json file.")
     data = (read_json if path.suffix == ".json" else read_yaml)(path, "file of options")

@@ -38,7 +38,9 @@ def evaluate(
     template: o.TemplateOption = None,
     data_dir: o.DataDirOption = None,
     split: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
-    limit_eval: Annotated[int | None, typer.Option(help="At most so many rows.")] = None,
+    limit_eval: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="At most so many rows.")
+    ] = None,
     floors: Annotated[
         str, typer.Option(help="all, none, or a list of majority,no_prompt,random_prompt.")
     ] = "all",
@@ -48,7 +50,8 @@ def evaluate(
     layout: o.LayoutOption = None,
     force: o.ForceOption = False,
     eval_batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Rows a batch.", rich_help_panel=o.COMPUTE)
+        int,
+        typer.Option("--batch-size", callback=o.at_least(1), help="Rows a batch.", rich_help_panel=o.COMPUTE),
     ] = 32,
     seed: o.SeedOption = 42,
     device: o.DeviceOption = "auto",
@@ -78,8 +81,6 @@ def evaluate(
         raise UserError(
             "Name a prompt to evaluate, or several: prompt-hub eval PROMPT, or --ensemble PROMPT,PROMPT."
         )
-    if limit_eval is not None and limit_eval < 1:
-        raise UserError(f"--limit-eval must be at least 1, not {limit_eval}.")
     wanted = {"all": FLOORS, "none": ()}.get(floors, tuple(part.strip() for part in floors.split(",")))
     if output is not None:
         check_record_path(output)
@@ -113,6 +114,8 @@ def evaluate(
     if others:
         _print_members(found)
     print_evaluation(data)
+    if output is None:
+        say("Not stored: --output FILE.json keeps the record, for prompt-hub report.")
     if as_json:
         print_json(data)
 

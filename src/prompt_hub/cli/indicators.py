@@ -138,7 +138,10 @@ def validate(
     layout: StoredLayoutOption = None,
     data_dir: o.DataDirOption = None,
     limit: Annotated[
-        int, typer.Option(help="Labelled training rows a target, for indicators that need some.")
+        int,
+        typer.Option(
+            callback=o.at_least(1), help="Labelled training rows a target, for indicators that need some."
+        ),
     ] = 200,
     output: Annotated[
         Path | None,

@@ -65,7 +65,9 @@ def matrix(
     tolerance: Annotated[
         float, typer.Option(help="A difference in score that does not matter.", rich_help_panel=RACING)
     ] = 0.0,
-    jobs: Annotated[int, typer.Option(min=1, help="Worker processes.", rich_help_panel=o.COMPUTE)] = 1,
+    jobs: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Worker processes.", rich_help_panel=o.COMPUTE)
+    ] = 1,
     executor: Annotated[
         str, typer.Option(help="here (this machine) or ray.", rich_help_panel=o.COMPUTE)
     ] = "here",
@@ -111,21 +113,12 @@ def matrix(
     """
     if context.invoked_subcommand is not None:
         return
-    if backbone is None:
-        raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
+    backbone = o.named_backbone(backbone)
     if tasks is None:
         raise UserError("Name the tasks: --tasks sst2,rte,mrpc (see: prompt-hub tasks ls).")
     if prompts is not None and seeds is not None:
         raise UserError("--seeds are those of trainings; the prompts of --prompts have theirs. Leave it out.")
-    t.check_training_options(
-        max_steps=max_steps,
-        epochs=epochs,
-        lr=lr,
-        hold_out=hold_out,
-        patience=patience,
-        limit_train=limit_train,
-        limit_eval=limit_eval,
-    )
+    t.check_training_options(max_steps=max_steps, epochs=epochs, hold_out=hold_out, patience=patience)
     set_quiet(quiet)
     if not dry_run:
         o.check_writable(output)

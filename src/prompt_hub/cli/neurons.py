@@ -69,7 +69,9 @@ def capture(
     ] = None,
     data_dir: o.DataDirOption = None,
     split: Annotated[str, typer.Option(help="With --task: validation, test or train.")] = "validation",
-    limit: Annotated[int | None, typer.Option(help="With --task: at most so many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="With --task: at most so many rows.")
+    ] = None,
     skill: Annotated[
         bool, typer.Option(help="With --task: also how well each neuron tells the classes apart.")
     ] = False,
@@ -106,8 +108,6 @@ def capture(
     where = n.parse_positions(positions)
     if skill and task is None:
         raise UserError("--skill asks how neurons tell a task's classes apart: name it with --task.")
-    if limit is not None and limit < 1:
-        raise UserError(f"--limit must be at least 1, not {limit}.")
     if output is not None:
         n.check_file(output, ".npz")
     soft = n.load_all([prompt])[0]
@@ -162,7 +162,9 @@ def overlap(
     measure: Annotated[
         str, typer.Option(help="all, or a list of on,jaccard,top_k,cosine,correlation.")
     ] = "all",
-    k: Annotated[int, typer.Option(min=1, help="Neurons of top_k (in each layer or window too).")] = 100,
+    k: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Neurons of top_k (in each layer or window too).")
+    ] = 100,
     skill: Annotated[
         bool,
         typer.Option(
@@ -171,7 +173,9 @@ def overlap(
         ),
     ] = False,
     data_dir: o.DataDirOption = None,
-    limit: Annotated[int | None, typer.Option(help="With --skill: at most so many rows.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="With --skill: at most so many rows.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Also store a record (.json): overlaps by layer, and a map of the neurons."),

@@ -71,7 +71,9 @@ def mask(
     label_words: o.LabelWordsOption = None,
     data_dir: o.DataDirOption = None,
     split: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
-    limit_eval: Annotated[int | None, typer.Option(help="At most so many rows a task.")] = None,
+    limit_eval: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="At most so many rows a task.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder; default runs/neurons/<hash of the prompt>.")
     ] = None,
@@ -102,8 +104,6 @@ def mask(
     from prompt_hub.runs.records import Record, check_record_path
 
     set_quiet(quiet)
-    if limit_eval is not None and limit_eval < 1:
-        raise UserError(f"--limit-eval must be at least 1, not {limit_eval}.")
     shares = _ratios(ratios) if ratios is not None else [ratio]
     others = list(other or [])
     wanted = [part.strip() for part in choices.split(",")] if choices else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -20,8 +22,36 @@ if TYPE_CHECKING:
 DATA = "Your own data"
 COMPUTE = "Computing"
 
+
+def at_least(least: int) -> Callable[[typer.CallbackParam, int | None], int | None]:
+    """The callback of an option that takes whole numbers from ``least`` on."""
+
+    def check(option: typer.CallbackParam, value: int | None) -> int | None:
+        if value is not None and value < least:
+            raise UserError(f"{_name(option)} must be at least {least}, not {value}.")
+        return value
+
+    return check
+
+
+def above_zero(option: typer.CallbackParam, value: float | None) -> float | None:
+    """The callback of an option that takes numbers above 0."""
+    if value is not None and not 0 < value < math.inf:
+        raise UserError(f"{_name(option)} must be a number above 0, not {value}.")
+    return value
+
+
+def _name(option: typer.CallbackParam) -> str:
+    return max(option.opts, key=len)
+
+
 BackboneOption = Annotated[
-    str | None, typer.Option(help="Hub id, local folder, .gguf file, or smollm2-135m.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Hub id, local folder, .gguf file, smollm2-135m, or one inside the package: mini-roberta, "
+        "mini-bert, mini-gpt2, mini-t5 (tiny, lower-case English).",
+        show_default=False,
+    ),
 ]
 RevisionOption = Annotated[str | None, typer.Option(help="Branch, tag or commit of the backbone on the Hub.")]
 TaskOption = Annotated[
@@ -55,7 +85,7 @@ DtypeOption = Annotated[
     typer.Option(help="auto, float32, bfloat16, float16, 8bit, 4bit.", rich_help_panel=COMPUTE),
 ]
 EvalBatchOption = Annotated[
-    int, typer.Option(min=1, help="Rows an evaluation batch.", rich_help_panel=COMPUTE)
+    int, typer.Option(callback=at_least(1), help="Rows an evaluation batch.", rich_help_panel=COMPUTE)
 ]
 
 
@@ -103,6 +133,7 @@ def task_from_options(
 
     ``--task``: a registered task or YAML file. Columns: the task stored with the prompt on a file with
     other columns (named after the file), else a new one made from ``file``. Neither: the stored task.
+    Label words that give a file's own labels the classes of the stored task change its labels alone.
     file_option: the command's option for a file, for messages. Raises ``UserError`` for
     options that contradict each other or name no task.
     """
@@ -117,7 +148,11 @@ def task_from_options(
         else:
             own = f", or your own file with {file_option}, --text-a and --label" if file_option else ""
             raise UserError(f"Name the task with --task (see: prompt-hub tasks ls){own}.")
-        return found if words is None else found.with_overrides(label_words=_in_class_order(found, words))
+        if words is None:
+            return found
+        own_labels = file is not None and not set(words) & {*found.label_map, *found.classes}
+        relabelled = _with_labels(found, words) if own_labels else None
+        return relabelled or found.with_overrides(label_words=_in_class_order(found, words))
     if task is not None:
         raise UserError(
             "--task and the column options (--text-a, --label, ...) both say what the task is. Give one."
@@ -126,6 +161,10 @@ def task_from_options(
         raise UserError(
             f"--text-a, --label, --target describe a file of your own: name it with {file_option}."
         )
+    if stored is not None and words is not None:
+        relabelled = _with_labels(stored, words)
+        if relabelled is not None:
+            return replace(with_columns(relabelled, columns), name=name_from_file(file))
     same_kind = stored is not None and (stored.kind == "generation") == (columns.target is not None)
     if stored is not None and words is None and (same_kind or not (columns.label or columns.target)):
         return replace(with_columns(stored, columns), name=name_from_file(file))
@@ -139,6 +178,13 @@ def task_from_options(
         target=columns.target,
         label_words=words,
     )
+
+
+def _with_labels(task: Task, words: dict[str, str]) -> Task | None:
+    """The task on a file with labels of its own, where ``words`` are names of the task's classes."""
+    if task.kind != "classification" or not set(words.values()) <= set(task.classes):
+        return None
+    return replace(task, label_map=dict(words))
 
 
 def with_columns(task: Task, columns: Columns) -> Task:
@@ -195,7 +241,10 @@ def rows_from_options(
         raise unknown_name("split", split, SPLITS)
     if file is None and task.type == "custom" and not (task.hub or task.generator or data_dir):
         name = "--train" if split == "train" else "--eval"
-        raise UserError(f"Task {task.name!r} was made from a file. Name the rows with {name} FILE.")
+        raise UserError(
+            f"Task {task.name!r} is one of your own, so its rows are in files of yours. Name them with "
+            f"{name} FILE, or a folder that holds {task.name}/{split}.jsonl with --data-dir."
+        )
     if file is not None:
         return load_file(file, task, name=split, limit=limit, seed=seed, unlabelled=unlabelled)
     return load_split(task, split, data_dir=data_dir, limit=limit, seed=seed)
@@ -238,6 +287,17 @@ def backbone_of(
     if revision is None and name is None:
         revision = stored.get("revision")
     return load_backbone(chosen, revision=revision, device=device, dtype=dtype)
+
+
+def named_backbone(name: str | None) -> str:
+    """What ``--backbone`` names; ``UserError``, with what could be named, where it is left out."""
+    if name is None:
+        raise UserError(
+            "Name a backbone with --backbone: a Hub id (roberta-base), a local folder, a .gguf file, "
+            "smollm2-135m, or one inside the package to try things with: mini-roberta, mini-bert, mini-gpt2, "
+            "mini-t5."
+        )
+    return name
 
 
 def check_folder(folder: Path, resume: bool = False, overwrite: bool = False) -> None:

@@ -41,7 +41,9 @@ def predict(
         str | None,
         typer.Option(help="Column that names each row's prompt, a folder in PROMPT; they share batches."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows a batch.", rich_help_panel=o.COMPUTE)] = 32,
+    batch_size: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Rows a batch.", rich_help_panel=o.COMPUTE)
+    ] = 32,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
     as_json: o.JsonOption = False,
@@ -143,7 +145,11 @@ def _rows(file: str, task: Task, text_a: str | None, text_b: str | None) -> Spli
         data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         lines = data.decode("utf-8-sig").split("\n")
     except OSError as error:
-        raise UserError(f"Cannot read {source}: {error.strerror or error}.") from None
+        said = " ".join(file.split())
+        raise UserError(
+            f"Cannot read {source}: {error.strerror or error}. Texts are in a file, or come from stdin: "
+            f'echo "{said if " " in said else "some text"}" | prompt-hub predict PROMPT'
+        ) from None
     except UnicodeDecodeError as error:
         raise UserError(f"{source} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     examples = []

@@ -53,7 +53,11 @@ def fit(
         ),
     ] = "relative",
     max_tokens: Annotated[
-        int, typer.Option(min=1, help="At most so many shared tokens, the first of the source's vocabulary.")
+        int,
+        typer.Option(
+            callback=o.at_least(1),
+            help="At most so many shared tokens, the first of the source's vocabulary.",
+        ),
     ] = 8192,
     seed: o.SeedOption = 42,
     device: o.DeviceOption = "auto",
@@ -143,7 +147,9 @@ def evaluate(
     ] = None,
     data_dir: o.DataDirOption = None,
     split: Annotated[str, typer.Option(help="validation, test or train.")] = "validation",
-    limit_eval: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+    limit_eval: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="At most so many rows.")
+    ] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="Prompt of the source for another task, as a control; may be repeated."),

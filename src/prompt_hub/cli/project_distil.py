@@ -30,17 +30,24 @@ def distil(
     ] = None,
     task: o.TaskOption = None,
     data_dir: o.DataDirOption = None,
-    rows: Annotated[int, typer.Option(min=1, help="At most so many texts.")] = 100,
+    rows: Annotated[int, typer.Option(callback=o.at_least(1), help="At most so many texts.")] = 100,
     match: Annotated[
         str,
         typer.Option(help="answers, shift or centred-shift: see docs/cross-model.md.", rich_help_panel=FIT),
     ] = "answers",
     temperature: Annotated[
-        float, typer.Option(help="Logits are divided by it before they are compared.", rich_help_panel=FIT)
+        float,
+        typer.Option(
+            callback=o.above_zero,
+            help="Logits are divided by it before they are compared.",
+            rich_help_panel=FIT,
+        ),
     ] = 1.0,
     prompt_len: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows of the new prompt; default: the source's.", rich_help_panel=FIT),
+        typer.Option(
+            callback=o.at_least(1), help="Rows of the new prompt; default: the source's.", rich_help_panel=FIT
+        ),
     ] = None,
     init: Annotated[
         str | None,
@@ -50,10 +57,15 @@ def distil(
             rich_help_panel=FIT,
         ),
     ] = None,
-    steps: Annotated[int, typer.Option("--max-steps", min=1, help="Steps.", rich_help_panel=FIT)] = 200,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts a step.", rich_help_panel=FIT)] = 16,
+    steps: Annotated[
+        int, typer.Option("--max-steps", callback=o.at_least(1), help="Steps.", rich_help_panel=FIT)
+    ] = 200,
+    batch_size: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Texts a step.", rich_help_panel=FIT)
+    ] = 16,
     lr: Annotated[
-        float | None, typer.Option(help="AdamW rate; default: the family's.", rich_help_panel=FIT)
+        float | None,
+        typer.Option(callback=o.above_zero, help="AdamW rate; default: the family's.", rich_help_panel=FIT),
     ] = None,
     score: Annotated[
         bool,
@@ -62,7 +74,9 @@ def distil(
     eval_file: Annotated[
         Path | None, typer.Option("--eval", help="Your labelled rows.", rich_help_panel=o.DATA)
     ] = None,
-    limit_eval: Annotated[int | None, typer.Option(min=1, help="Score at most so many rows.")] = None,
+    limit_eval: Annotated[
+        int | None, typer.Option(callback=o.at_least(1), help="Score at most so many rows.")
+    ] = None,
     other: Annotated[
         list[str] | None,
         typer.Option(help="Prompt of the source for another task, as a control; may be repeated."),

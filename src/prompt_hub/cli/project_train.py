@@ -12,7 +12,6 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli import training_options as t
 from prompt_hub.cli.output import print_json, print_table, say, warn
-from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
 if TYPE_CHECKING:
@@ -38,8 +37,8 @@ def train(
         ),
     ] = "task-tuning",
     network: Annotated[str, typer.Option(help="flat (the paper's), per-token or low-rank.")] = "flat",
-    bottleneck: Annotated[int, typer.Option(min=1, help="Hidden width of flat.")] = 768,
-    rank: Annotated[int, typer.Option(min=1, help="Features a row of low-rank.")] = 8,
+    bottleneck: Annotated[int, typer.Option(callback=o.at_least(1), help="Hidden width of flat.")] = 768,
+    rank: Annotated[int, typer.Option(callback=o.at_least(1), help="Features a row of low-rank.")] = 8,
     activation: Annotated[str, typer.Option(help="leaky_relu, tanh or none.")] = "leaky_relu",
     layer_norm: Annotated[
         bool | None, typer.Option(help="Normalise each row of the result; default: not for per-token.")
@@ -63,13 +62,16 @@ def train(
     ] = None,
     prompt_len: t.PromptLenOption = 20,
     prompt_steps: Annotated[
-        int, typer.Option(min=1, help="Training steps of a prompt that is missing.")
+        int, typer.Option(callback=o.at_least(1), help="Training steps of a prompt that is missing.")
     ] = PROMPT_STEPS,
     max_steps: t.MaxStepsOption = None,
     epochs: t.EpochsOption = None,
     batch_size: t.BatchOption = 16,
     lr: Annotated[
-        float | None, typer.Option(help="AdamW rate of the projector; default: by network (flat 1e-3).")
+        float | None,
+        typer.Option(
+            callback=o.above_zero, help="AdamW rate of the projector; default: by network (flat 1e-3)."
+        ),
     ] = None,
     schedule: t.ScheduleOption = None,
     optimizer: t.OptimizerOption = None,
@@ -98,12 +100,7 @@ def train(
       prompt-hub project train --source-backbone mini-gpt2 --target-backbone smollm2-135m
       --tasks sst2,rotten_tomatoes,imdb --network low-rank --data-dir data -o runs/real
     """
-    t.check_training_options(
-        max_steps=max_steps, epochs=epochs, lr=lr, hold_out=hold_out, patience=patience,
-        limit_train=limit_train, limit_eval=limit_eval,
-    )  # fmt: skip
-    if prompt_len < 1:
-        raise UserError(f"--prompt-len must be at least 1, not {prompt_len}. 20 to 100 are usual.")
+    t.check_training_options(max_steps=max_steps, epochs=epochs, hold_out=hold_out, patience=patience)
     set_quiet(quiet)
     o.check_result_folder(output, RECORD, "a projector's training")
 

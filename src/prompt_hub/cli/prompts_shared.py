@@ -131,7 +131,7 @@ def search(
         str | None, typer.Option("--in", help="A collection instead of the Hub: https://..., or its folder.")
     ] = None,
     peft: Annotated[bool, typer.Option("--peft", help="On the Hub also prompts that PEFT trained.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(callback=o.at_least(1), help="At most so many.")] = 20,
     as_json: o.JsonOption = False,
 ) -> None:
     """Find prompts on the Hub, or in a collection.

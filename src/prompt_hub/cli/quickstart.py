@@ -24,7 +24,9 @@ def quickstart(
         ",".join(settings.TASKS)
     ),
     data_dir: o.DataDirOption = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps a task.")] = settings.STEPS,
+    steps: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Training steps a task.")
+    ] = settings.STEPS,
     output: Annotated[Path, typer.Option(help="Folder for prompts, figures and numbers.")] = Path(
         "runs/quickstart"
     ),

@@ -28,7 +28,9 @@ def rank(
         str | None,
         typer.Option(help="A prompt of the target, for indicators that compare prompts; few steps may do."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="Labelled rows of the target to score on.")] = 200,
+    limit: Annotated[
+        int, typer.Option(callback=o.at_least(1), help="Labelled rows of the target to score on.")
+    ] = 200,
     matrix: Annotated[
         Path | None,
         typer.Option(help="Measured transfer (a CSV, or a matrix folder): how far to trust the ranking."),
@@ -51,7 +53,8 @@ def rank(
     revision: o.RevisionOption = None,
     layout: o.LayoutOption = None,
     eval_batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Rows a batch.", rich_help_panel=o.COMPUTE)
+        int,
+        typer.Option("--batch-size", callback=o.at_least(1), help="Rows a batch.", rich_help_panel=o.COMPUTE),
     ] = 32,
     seed: o.SeedOption = 42,
     device: o.DeviceOption = "auto",

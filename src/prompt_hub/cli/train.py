@@ -83,19 +83,8 @@ def train(
 
       prompt-hub train --backbone smollm2-135m --task sst2 --data-dir data --seeds 1,2,3 --together
     """
-    if backbone is None:
-        raise UserError("Name a backbone: --backbone smollm2-135m, a Hub id, a local folder or a .gguf file.")
-    if prompt_len < 1:
-        raise UserError(f"--prompt-len must be at least 1, not {prompt_len}. 20 to 100 are usual.")
-    t.check_training_options(
-        max_steps=max_steps,
-        epochs=epochs,
-        lr=lr,
-        hold_out=hold_out,
-        patience=patience,
-        limit_train=limit_train,
-        limit_eval=limit_eval,
-    )
+    backbone = o.named_backbone(backbone)
+    t.check_training_options(max_steps=max_steps, epochs=epochs, hold_out=hold_out, patience=patience)
     chosen_seeds = t.seeds_from(seeds) if seeds is not None else []
     if together and not chosen_seeds:
         raise UserError("--together trains the prompts of several seeds: name them with --seeds 1,2,3.")
@@ -173,6 +162,8 @@ def train(
     if result.evaluation is not None:
         print_evaluation(data)
     else:
+        for message in result.diagnosis:
+            warn(message)
         warn("No validation rows were given, so the prompt was not scored. Use prompt-hub eval.")
     if result.truncated:
         warn(f"{result.truncated} of {len(train_rows)} training texts were cut to fit.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,7 @@ TrainFileOption = Annotated[
 EvalFileOption = Annotated[
     Path | None, typer.Option("--eval", help="Your validation rows.", rich_help_panel=o.DATA)
 ]
-PromptLenOption = Annotated[int, typer.Option(help="Rows of the soft prompt.")]
+PromptLenOption = Annotated[int, typer.Option(callback=o.at_least(1), help="Rows of the soft prompt.")]
 InitOption = Annotated[
     str | None,
     typer.Option(
@@ -31,10 +30,14 @@ InitOption = Annotated[
         "family."
     ),
 ]
-MaxStepsOption = Annotated[int | None, typer.Option(min=1, help=f"Training steps; default {MAX_STEPS}.")]
-EpochsOption = Annotated[float | None, typer.Option(help="Instead of --max-steps.")]
-BatchOption = Annotated[int, typer.Option(min=1, help="Training rows a step and device.")]
-RateOption = Annotated[float | None, typer.Option(help="AdamW rate; default: the family's preset.")]
+MaxStepsOption = Annotated[
+    int | None, typer.Option(callback=o.at_least(1), help=f"Training steps; default {MAX_STEPS}.")
+]
+EpochsOption = Annotated[float | None, typer.Option(callback=o.above_zero, help="Instead of --max-steps.")]
+BatchOption = Annotated[int, typer.Option(callback=o.at_least(1), help="Training rows a step and device.")]
+RateOption = Annotated[
+    float | None, typer.Option(callback=o.above_zero, help="AdamW rate; default: the family's preset.")
+]
 ScheduleOption = Annotated[
     str | None, typer.Option(help="linear, constant, cosine, ...; default: linear (layout paper: constant).")
 ]
@@ -42,18 +45,25 @@ OptimizerOption = Annotated[
     str | None,
     typer.Option(help="adamw_torch, adamw_hf, ...; default: torch's AdamW (layout paper: adamw_hf)."),
 ]
-WarmupOption = Annotated[int, typer.Option(min=0, help="Steps of rising rate.")]
+WarmupOption = Annotated[int, typer.Option(callback=o.at_least(0), help="Steps of rising rate.")]
 HoldOutOption = Annotated[
-    int, typer.Option(min=0, help="Training rows (at most a tenth) that choose the checkpoint.")
+    int,
+    typer.Option(callback=o.at_least(0), help="Training rows (at most a tenth) that choose the checkpoint."),
 ]
 EvalEveryOption = Annotated[
-    int | None, typer.Option(min=1, help="Steps between checkpoints; default: a fifth of the run.")
+    int | None,
+    typer.Option(callback=o.at_least(1), help="Steps between checkpoints; default: a fifth of the run."),
 ]
 PatienceOption = Annotated[
-    int | None, typer.Option(min=1, help="Stop after so many checkpoints without a better one.")
+    int | None,
+    typer.Option(callback=o.at_least(1), help="Stop after so many checkpoints without a better one."),
 ]
-LimitTrainOption = Annotated[int | None, typer.Option(help="At most so many training rows.")]
-LimitEvalOption = Annotated[int | None, typer.Option(help="At most so many validation rows.")]
+LimitTrainOption = Annotated[
+    int | None, typer.Option(callback=o.at_least(1), help="At most so many training rows.")
+]
+LimitEvalOption = Annotated[
+    int | None, typer.Option(callback=o.at_least(1), help="At most so many validation rows.")
+]
 TogetherOption = Annotated[
     bool,
     typer.Option(
@@ -70,7 +80,9 @@ CheckpointingOption = Annotated[
         rich_help_panel=o.COMPUTE,
     ),
 ]
-ReportOption = Annotated[str, typer.Option(help="none, tensorboard, wandb, trackio.")]
+ReportOption = Annotated[
+    str, typer.Option(help="none, tensorboard, wandb, trackio or another tracker that is installed.")
+]
 
 
 def seeds_from(given: str) -> list[int]:
@@ -93,24 +105,14 @@ def check_training_options(
     *,
     max_steps: int | None,
     epochs: float | None,
-    lr: float | None,
     hold_out: int,
     patience: int | None,
-    limit_train: int | None,
-    limit_eval: int | None,
 ) -> None:
-    """Before anything is loaded: ``UserError`` for values that cannot be, alone or together."""
+    """Before anything is loaded: ``UserError`` for values that cannot be together."""
     if max_steps is not None and epochs is not None:
         raise UserError("--max-steps and --epochs both say how long to train. Give one.")
-    if lr is not None and not 0 < lr < math.inf:
-        raise UserError(f"--lr must be a number above 0, not {lr}.")
-    if epochs is not None and not 0 < epochs < math.inf:
-        raise UserError(f"--epochs must be a number above 0, not {epochs}.")
     if patience is not None and hold_out < 1:
         raise UserError("--patience needs held-out rows to watch: leave out --hold-out 0.")
-    for name, value in (("--limit-train", limit_train), ("--limit-eval", limit_eval)):
-        if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, not {value}.")
 
 
 def training_values(

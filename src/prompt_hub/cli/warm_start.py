@@ -59,7 +59,10 @@ def warm_start(
     warmup_steps: t.WarmupOption = 0,
     hold_out: t.HoldOutOption = 200,
     eval_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between points of a curve; default: a 30th of the run.")
+        int | None,
+        typer.Option(
+            callback=o.at_least(1), help="Steps between points of a curve; default: a 30th of the run."
+        ),
     ] = None,
     patience: t.PatienceOption = None,
     limit_train: t.LimitTrainOption = None,
@@ -86,15 +89,7 @@ def warm_start(
     """
     if source is None:
         raise UserError("Name the prompt to start from: --source runs/imdb (see: prompt-hub prompts ls).")
-    t.check_training_options(
-        max_steps=max_steps,
-        epochs=epochs,
-        lr=lr,
-        hold_out=hold_out,
-        patience=patience,
-        limit_train=limit_train,
-        limit_eval=limit_eval,
-    )
+    t.check_training_options(max_steps=max_steps, epochs=epochs, hold_out=hold_out, patience=patience)
     if epochs is None and eval_every is not None and eval_every > (max_steps or t.MAX_STEPS):
         raise UserError(
             f"--eval-every {eval_every} is more than all steps: a curve needs a point after the start."

@@ -138,16 +138,26 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     known = values[np.isfinite(values)]
     if not len(known):
         return float("nan"), float("nan")
-    # np.quantile's linear interpolation, to a digit of 1e-15; for so few values it takes five times as long.
-    places = [(len(known) - 1) * share for share in ((1 - level) / 2, (1 + level) / 2)]
-    below = [int(place) for place in places]
-    above = [min(place + 1, len(known) - 1) for place in below]
-    ordered = np.partition(known, [*below, *above])
-    low, high = (
-        float(ordered[one] + (ordered[other] - ordered[one]) * (place - one))
-        for one, other, place in zip(below, above, places, strict=True)
-    )
+    low, high = _ends(known[None], level)[0].tolist()
     return low, high
+
+
+def intervals(values: np.ndarray, level: float = 0.95) -> list[tuple[float, float]]:
+    """``interval`` of every row of ``values [A, R]``."""
+    if values.size and np.isfinite(values).all():
+        return [(low, high) for low, high in _ends(values, level).tolist()]
+    return [interval(row, level) for row in values]
+
+
+def _ends(values: np.ndarray, level: float) -> np.ndarray:
+    """``[A, 2]``: quantiles of finite ``values [A, R]``."""
+    # np.quantile's linear interpolation, to a digit of 1e-15; for so few values it takes five times as long.
+    last = values.shape[1] - 1
+    places = [last * share for share in ((1 - level) / 2, (1 + level) / 2)]
+    below = [int(place) for place in places]
+    above = [min(place + 1, last) for place in below]
+    ordered = np.partition(values, [*below, *above], axis=1)
+    return ordered[:, below] + (ordered[:, above] - ordered[:, below]) * (np.array(places) - below)
 
 
 def _pack(values: np.ndarray) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from prompt_hub.evaluation.pairs import FLOORS
 from prompt_hub.overview.found import Found, Records
@@ -19,11 +21,18 @@ from prompt_hub.transfer.summaries import best_sources
 from prompt_hub.transfer.verdicts import verdict_notes, verdict_rows
 from prompt_hub.transfer.view import Means, View, view_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 CAPTION = {
     False: "Scores in %. Rows: where the prompt comes from; columns: where it is used, without training. "
     "Hover, tap or move with the arrow keys for interval, floors and n.",
     True: "Shares of the score of the target's own prompt, in %. Below the line what the floors have of it.",
 }
+MOST_CELLS = 6000
+"""On a page, so that it stays below 6 MB; more sources are chosen from."""
+MOST_NOTICES = 200
+"""Of one kind."""
 VIEWS = {False: "Scores", True: "Relative to own prompt"}
 
 
@@ -32,7 +41,8 @@ def matrix_section(found: Found, records: Records) -> Section:
     folder = found.folder
     document = Document.of(folder)
     plan, place = document.plan, records.name(folder)
-    rows = document.means.to_dict("records")
+    means, note = readable(document.means, folder)
+    rows = means.to_dict("records")
     section = Section(
         title=f"Transfer matrix: {place}",
         lead=document.headline + ".",
@@ -59,12 +69,12 @@ def matrix_section(found: Found, records: Records) -> Section:
         row = known.get((source, target))
         return [] if row is None else cell_facts(row)
 
-    views = {relative: view_of(document.means, relative) for relative in (False, True)}
+    views = {relative: view_of(means, relative) for relative in (False, True)}
     section.content.append(
         Figure(
             "transfer", "Every prompt on every task",
             both_views(views, facts),
-            [cell_table(rows)],
+            [cell_table(rows, note)],
             f"prompt-hub matrix show {folder} --relative --figure heat.png",
             {"transfer": views[False].draw, "transfer-relative": views[True].draw},
         )
@@ -75,11 +85,37 @@ def matrix_section(found: Found, records: Records) -> Section:
         head, body = verdict_rows(document.verdicts)
         section.content.append(Table("races", "The best source of each target, by races", head, body))
         section.content += [Text(line) for line in verdict_notes(document.verdicts)]
-    section.notices = matrix_notices(rows, place)
+    if note:
+        section.content.insert(0, Text(note))
+    section.notices = matrix_notices(document.means.to_dict("records"), place)
     section.notices += [
         Notice("other", f"{name} was left out of {place}: {why}") for name, why in plan.left_out
     ]
     return section
+
+
+def readable(means: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, str]:
+    """Cells that a page has room for, and a line that says which they are; empty where all are there."""
+    prompts = means[means["kind"] == "prompt"]
+    every = list(dict.fromkeys(means["target"]))
+    targets = every[: MOST_CELLS // 10]
+    sources = prompts.drop_duplicates("source")
+    room = max(1, MOST_CELLS // len(targets))
+    if len(sources) <= room and len(targets) == len(every):
+        return means, ""
+    own = set(sources.loc[sources["source_task"].isin(targets), "source"])
+    elsewhere = prompts[prompts["source_task"] != prompts["target"]].groupby("source")["score"].mean()
+    order = elsewhere.reindex(sources["source"]).fillna(-math.inf).sort_values(ascending=False, kind="stable")
+    chosen = sorted(order.index, key=lambda name: name not in own)[:room]
+    shown = means[means["source"].isin([*chosen, *FLOORS]) & means["target"].isin(targets)]
+    columns = (
+        f" and the first {len(targets):,} of {len(every):,} targets" if len(targets) < len(every) else ""
+    )
+    return shown, (
+        f"Drawn and listed are {len(chosen):,} of {len(sources):,} sources{columns}: the tasks' own prompts, "
+        "then those with the highest mean score on other tasks. Means, best sources and warnings are of all. "
+        f"All numbers: prompt-hub matrix show {folder} --format csv"
+    )
 
 
 def both_views(views: Mapping[bool, View], facts: Facts) -> Choice:
@@ -118,7 +154,7 @@ def cell_facts(row: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def cell_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def cell_table(rows: Sequence[Mapping[str, Any]], note: str = "") -> Table:
     body = [
         [
             FLOOR_NAMES.get(row["source"], row["source"]) if row["kind"] == "floor" else row["source"],
@@ -131,7 +167,7 @@ def cell_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     ]  # fmt: skip
     head = ["prompt of", "used on", "metric", "score (95%)", "share of own (95%)",
             *(FLOOR_NAMES[name] for name in FLOORS), "n", "status"]  # fmt: skip
-    return Table("cells", "The numbers of every cell", head, body, folded=True)
+    return Table("cells", "The numbers of every cell", head, body, note, folded=True)
 
 
 def means_table(means: Means, number: int) -> Table:
@@ -140,19 +176,35 @@ def means_table(means: Means, number: int) -> Table:
 
 def matrix_notices(rows: Sequence[Mapping[str, Any]], place: str) -> list[Notice]:
     """Negative transfer, overlap of data, failures and what is still open."""
-    found = []
-    for row in rows:
-        about = row["source"], row["target"]
-        if row["negative"] is True:
-            found.append(negative_transfer(*about, row["score"], row["no_prompt"], int(row["n"]), place))
-    for row in rows:
-        if row["kind"] == "prompt" and not _missing(row["overlap_removed"]) and row["overlap_removed"]:
-            found.append(left_out(int(row["overlap_removed"]), row["source"], row["target"], place))
-    for row in rows:
-        if row["status"] == "failed":
-            found.append(
-                Notice("unfinished", f"{row['source']} on {row['target']} failed: {row['error']} ({place})")
+    found = _first(
+        "negative transfer",
+        (
+            negative_transfer(
+                row["source"], row["target"], row["score"], row["no_prompt"], int(row["n"]), place
             )
+            for row in rows
+            if row["negative"] is True
+        ),
+        place,
+    )
+    found += _first(
+        "overlap",
+        (
+            left_out(int(row["overlap_removed"]), row["source"], row["target"], place)
+            for row in rows
+            if row["kind"] == "prompt" and not _missing(row["overlap_removed"]) and row["overlap_removed"]
+        ),
+        place,
+    )
+    found += _first(
+        "unfinished",
+        (
+            Notice("unfinished", f"{row['source']} on {row['target']} failed: {row['error']} ({place})")
+            for row in rows
+            if row["status"] == "failed"
+        ),
+        place,
+    )
     waiting = sum(row["status"] == "open" for row in rows)
     if waiting:
         found.append(
@@ -161,6 +213,15 @@ def matrix_notices(rows: Sequence[Mapping[str, Any]], place: str) -> list[Notice
                 f"{plural(waiting, 'cell')} of {place} not computed yet; the same command goes on.",
             )
         )
+    return found
+
+
+def _first(kind: str, notices: Iterable[Notice], place: str) -> list[Notice]:
+    """As many as are read, and how many more there are."""
+    found = list(notices)
+    more = len(found) - MOST_NOTICES
+    if more > 0:
+        found[MOST_NOTICES:] = [Notice(kind, f"{more:,} more of this kind in {place}.")]
     return found
 
 
@@ -187,4 +248,4 @@ def _plain(value: Any) -> float | None:
 def _missing(value: Any) -> bool:
     import pandas as pd
 
-    return value is None or bool(pd.isna(value))
+    return value is None or value is pd.NA or value != value

@@ -198,6 +198,14 @@ def _notices(run: Found, records: Records) -> list[Notice]:
     result, where = run.data["result"], f"{run.data['settings'].get('task')} ({_label(run, records)})"
     found = [Notice("not learning", f"{where}: {line}") for line in result.get("diagnosis", [])]
     found += [Notice("other", f"{where}: {line}") for line in result.get("warnings", [])]
+    if run.data["status"] == "done" and "metrics" not in result:
+        found.append(
+            Notice(
+                "other",
+                f"{where}: not scored, since no validation rows were given. prompt-hub eval, with --output "
+                "FILE.json in this folder, scores it and is shown here.",
+            )
+        )
     if run.data["status"] != "done":
         found.append(
             Notice(

@@ -142,7 +142,8 @@ def parse_init(spec: str) -> tuple[str, str | None]:
     name, colon, argument = spec.partition(":")
     name, argument = name.strip(), argument.strip()
     if name not in INITIALISERS:
-        raise unknown_name("initialiser", name, INITIALISERS)
+        forms = ["text[:WORDS]", "vocab", "label-words", "random[:STD]", "prompt:PATH", "random-like:PATH"]
+        raise unknown_name("initialiser", name, forms, "train also takes auto:FOLDER, its best prompt.")
     if colon and name not in _EXAMPLES:
         raise UserError(
             f"Initialiser {name!r} takes nothing after a colon (got {argument!r}). Write just {name}."

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ TAG = "prompt-hub"
 
 _FILES = [METADATA_NAME, PEFT_CONFIG_NAME, WEIGHTS_NAME, PEFT_PICKLE_NAME, TRAIN_ROWS_NAME, INITIAL_NAME]
 _BASE = "base_model:adapter:"
+_MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,25 @@ def download(repo_id: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     version = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
-    with hub_errors(f"get {version} from the Hub (there is no such folder here)"):
+    with hub_errors(
+        f"get a prompt from {version}: there is no such folder here{_siblings(repo_id)}, and the Hub said"
+    ):
         folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=_FILES))
     if not any((folder / name).exists() for name in (METADATA_NAME, PEFT_CONFIG_NAME)):
         raise UserError(f"{version} holds no prompt: neither {METADATA_NAME} nor {PEFT_CONFIG_NAME}.")
     return folder
+
+
+def _siblings(repo_id: str) -> str:
+    """What lies beside a folder that is not there; empty where not even its parent is."""
+    parent, _, name = repo_id.partition("/")
+    if not Path(parent).is_dir():
+        return ""
+    there = sorted(path.name for path in Path(parent).iterdir() if path.is_dir())
+    near = get_close_matches(name, there, n=1)
+    guess = f"; did you mean {parent}/{near[0]}?" if near else ""
+    more = ", ..." if len(there) > _MOST_NAMED else ""
+    return f" ({parent} holds: {', '.join(there[:_MOST_NAMED]) or 'no folder'}{more}{guess})"
 
 
 def upload(folder: Path, repo_id: str, message: str, private: bool | None, token: str | None) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 from prompt_hub.errors import UserError
 from prompt_hub.tasks.files import Table, read_table
 from prompt_hub.tasks.registry import task_names
-from prompt_hub.tasks.rows import RowReader, label_key
+from prompt_hub.tasks.rows import RowReader, label_key, shortened
 from prompt_hub.tasks.task import KINDS, Task
 from prompt_hub.tasks.task_schema import task_from_dict
 
 _MOST_CLASSES = 20
+_MOST_SHOWN = 5
 _SPLIT_STEMS = ("train", "training", "data", "dataset")
 _WORD = re.compile(r"[^\W\d_]")
 
@@ -53,6 +54,12 @@ def custom_task(
     }
     if kind == "classification":
         words = dict(label_words) if label_words else _words_in(table, str(label))
+        if len(words) < 2:
+            only = ", ".join(f"{raw}={word}" for raw, word in words.items())
+            raise UserError(
+                f"Label words for one label alone ({only}). "
+                "Name every label of the task, at least two, such as 1=bad,2=good."
+            )
         data["classes"] = list(words.values())
         data["label_map"] = words
         data["label_words"] = {"default": list(words.values())}
@@ -163,12 +170,14 @@ def _labels_in(table: Table, column: str) -> list[str]:
 
 def _words_in(table: Table, column: str) -> dict[str, str]:
     found = sorted(set(_labels_in(table, column)))
-    shown = ", ".join(found[:_MOST_CLASSES])
+    shown = ", ".join(shortened(label) for label in found[:_MOST_SHOWN])
+    shown += ", ..." if len(found) > _MOST_SHOWN else ""
     advice = "Name a word for each with label words, such as 1=bad,2=good."
+    question = f"Is {column!r} the column of the labels? Its texts go into text_a (--text-a). {advice}"
     if not 2 <= len(found) <= _MOST_CLASSES:
         raise UserError(
             f"Column {column!r} of {table.path} has {len(found)} different labels ({shown}); 2 to "
-            f"{_MOST_CLASSES} can be classes without being listed. {advice}"
+            f"{_MOST_CLASSES} can be classes without being listed. {advice if len(found) < 2 else question}"
         )
     if not all(_WORD.search(label) for label in found):
         raise UserError(f"The labels in column {column!r} of {table.path} are no words: {shown}. {advice}")

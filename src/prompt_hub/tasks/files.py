@@ -7,7 +7,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,9 @@ def _read_text(path: Path) -> str:
 
 def _read_delimited(path: Path, text: str, tabs: bool) -> Table:
     # A TSV has no quoting (as GLUE's files): a quote is a character like any other. In a CSV it is syntax.
-    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    dialect: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    if not tabs:
+        dialect = {"delimiter": _delimiter(text)}
     with _long_fields():
         reader = csv.reader(io.StringIO(text, newline=""), strict=True, **dialect)
         records = _records(path, reader)
@@ -95,7 +97,8 @@ def _read_delimited(path: Path, text: str, tabs: bool) -> Table:
         rows = []
         for line, record in records:
             if len(record) != len(columns):
-                hint = " Put fields that contain a comma in double quotes." if not tabs else ""
+                between = {",": "a comma", ";": "a semicolon", "\t": "a tab"}[dialect["delimiter"]]
+                hint = f" Put fields that contain {between} in double quotes." if not tabs else ""
                 raise UserError(
                     f"{path}, line {line} has {len(record)} fields, the header has {len(columns)}: "
                     f"{', '.join(columns)}.{hint}"
@@ -104,6 +107,19 @@ def _read_delimited(path: Path, text: str, tabs: bool) -> Table:
                 _refuse_quoted_field(path, line, record)
             rows.append(Row(line, dict(zip(columns, record, strict=True))))
     return Table(path, columns, rows)
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the fields of a .csv: a comma, or what its header has without one.
+
+    Spreadsheets write semicolons where the comma is the decimal sign, and tabs on request.
+    """
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    for sign in ",;\t":
+        with suppress(csv.Error):
+            if len(next(csv.reader([header], delimiter=sign))) > 1:
+                return sign
+    return ","
 
 
 def _records(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prompt_hub.documents import read_yaml
 from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.tasks.files import SUFFIXES
 from prompt_hub.tasks.task import Task
 from prompt_hub.tasks.task_schema import task_from_dict, validate_task
 
@@ -43,6 +44,12 @@ def get_task(name: str) -> Task:
     found = _by_spelling().get(_spelling(name))
     if found is not None:
         return _registered(found)
+    if Path(name).suffix.lower() in SUFFIXES:
+        raise UserError(
+            f"{name} holds rows, and a task says what to do with rows. Name the rows with --train or --eval "
+            "(columns: --text-a, --label), or write a task file (docs/tasks.md); in Python there is "
+            f"custom_task({name!r}, text_a=..., label=...)."
+        )
     # A name can hold a slash too (mini/film), so only what is there is taken for a path.
     if os.sep in name and os.path.exists(name):
         return load_task_file(name)

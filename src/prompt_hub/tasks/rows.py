@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -13,6 +13,7 @@ from prompt_hub.tasks.task import Example, Label, Task
 
 Getter = Callable[[Mapping[str, Any]], Any]
 
+_WHOLE = re.compile(r"[+-]?\d+\.0+")
 _PATTERN_COLUMN = re.compile(r"\{(\w+)\}")
 
 
@@ -38,13 +39,10 @@ class RowReader:
                 return getter
         near = get_close_matches(wanted, columns, n=1) or get_close_matches(role, columns, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
-        hint = ""
-        if len(columns) == 1 and any(sign in columns[0] for sign in ";\t"):
-            hint = " The file seems to separate its fields by something else than its ending says."
         raise UserError(
             f"{where} has no column {wanted!r} for {role} of task {self.task.name!r}.{guess} "
             f"Its columns: {', '.join(columns)}. For a file of your own name it with "
-            f"--{role.replace('_', '-')}.{hint}"
+            f"--{role.replace('_', '-')}."
         )
 
     def read(self, values: Mapping[str, Any], place: str) -> Example | None:
@@ -84,22 +82,22 @@ class RowReader:
 
     def _label(self, raw: Any, key: str, place: str) -> Label:
         if not key:
-            raise UserError(f"{place} has no label.")
+            raise UserError(f"{place} has no label. Fill it in, or remove the row.")
         if self.task.kind == "regression":
             return self._score(key, place)
-        name = self.task.label_map.get(key, key)
-        # JSON's true and false may be written in the map as words or as 1 and 0.
-        if name not in self.task.classes and isinstance(raw, bool):
-            name = self.task.label_map.get(str(int(raw)), key)
-        if name not in self.task.classes:
-            allowed = list(dict.fromkeys((*self.task.label_map, *self.task.classes)))
-            near = get_close_matches(key, allowed, n=1)
-            guess = f" Did you mean {near[0]!r}?" if near else ""
-            raise UserError(
-                f"{place}: label {raw!r} is not a label of task {self.task.name!r}.{guess} "
-                f"Allowed: {', '.join(allowed)}."
-            )
-        return self.task.classes.index(name)
+        for spelling in _spellings(raw, key):
+            name = self.task.label_map.get(spelling, spelling)
+            if name in self.task.classes:
+                return self.task.classes.index(name)
+        allowed = list(dict.fromkeys((*self.task.label_map, *self.task.classes)))
+        near = get_close_matches(key, allowed, n=1)
+        guess = f" Did you mean {near[0]!r}?" if near else ""
+        raise UserError(
+            f"{place}: label {shortened(key)!r} is not a label of task {self.task.name!r}.{guess} "
+            f"Allowed: {', '.join(allowed)}. For a file whose labels are others, say what they mean "
+            f"(--text-a, --label and --label-words), such as "
+            f"{shortened(key, 12)}={self.task.classes[0]},OTHER={self.task.classes[-1]}."
+        )
 
     def _score(self, key: str, place: str) -> float:
         low, high = self.task.label_range or (-math.inf, math.inf)
@@ -124,6 +122,21 @@ def label_key(raw: Any) -> str:
     if isinstance(raw, float) and raw.is_integer():
         return str(int(raw))
     return str(raw).strip()
+
+
+def _spellings(raw: Any, key: str) -> Iterator[str]:
+    """A label, and other ways to write the same: JSON's true as True or 1, a table's 1.0 as 1."""
+    yield key
+    if isinstance(raw, bool):
+        yield str(raw)
+        yield str(int(raw))
+    elif _WHOLE.fullmatch(key):
+        yield key.partition(".")[0]
+
+
+def shortened(text: str, longest: int = 40) -> str:
+    """The beginning of a text, for messages."""
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
 
 
 def _getter(name: str, columns: Sequence[str]) -> Getter | None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import SchedulerType, TrainingArguments
+from transformers.integrations import get_available_reporting_integrations
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+from transformers.training_args import OptimizerNames
 
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.training.optimizers import ADAMW_HF
 
 _ADAM_EPSILON = 1e-8
@@ -111,10 +115,17 @@ class PromptTrainingArguments(TrainingArguments):
             raise UserError(f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UserError(f"learning_rate must be a number above 0, not {self.learning_rate}.")
-        for name in ("evaluations", "limit_train", "limit_eval", "max_source_length"):
+        for name in _AT_LEAST_ONE:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{name} must be at least 1, not {value}.")
+        if self.max_steps is not None and self.max_steps != -1 and self.max_steps < 1:
+            raise UserError(
+                f"max_steps must be at least 1, or -1 for num_train_epochs, not {self.max_steps}."
+            )
+        if not 0 < self.num_train_epochs < math.inf:
+            raise UserError(f"num_train_epochs must be a number above 0, not {self.num_train_epochs}.")
+        self._check_schedule_and_optimizer()
         chosen_rate = self.learning_rate
         self.learning_rate = 0.0 if chosen_rate is None else chosen_rate
         if str(getattr(self.eval_strategy, "value", self.eval_strategy)) == "no":
@@ -137,9 +148,36 @@ class PromptTrainingArguments(TrainingArguments):
             if self.adam_epsilon == _ADAM_EPSILON:
                 self.adam_epsilon = _ADAM_EPSILON_HF
         super().__post_init__()
+        self._check_trackers()
         if old_adamw:
             self.optim = ADAMW_HF
         self.learning_rate = chosen_rate
+
+    def _check_schedule_and_optimizer(self) -> None:
+        schedule = str(getattr(self.lr_scheduler_type, "value", self.lr_scheduler_type))
+        schedules = [each.value for each in SchedulerType]
+        if schedule not in schedules:
+            raise unknown_name("schedule (--schedule, lr_scheduler_type)", schedule, schedules)
+        optimizer = str(getattr(self.optim, "value", self.optim))
+        optimizers = [ADAMW_HF, *(each.value for each in OptimizerNames)]
+        if optimizer not in optimizers:
+            near = get_close_matches(optimizer, optimizers, n=1)
+            guess = f" Did you mean {near[0]!r}?" if near else ""
+            raise UserError(
+                f"Unknown optimizer (--optimizer, optim) {optimizer!r}.{guess} Usual: adamw_torch, "
+                f"{ADAMW_HF}, adafactor, sgd; every one of transformers' OptimizerNames is allowed."
+            )
+
+    def _check_trackers(self) -> None:
+        """Before any is made: a tracker that is not installed fails halfway through its own beginning."""
+        for name in self.report_to or []:
+            if name not in INTEGRATION_TO_CALLBACK:
+                raise unknown_name("tracker (--report-to)", name, ["none", *INTEGRATION_TO_CALLBACK])
+            if name not in get_available_reporting_integrations():
+                raise UserError(
+                    f"The tracker {name!r} (--report-to) is not installed: pip install {name}, "
+                    "or leave it out."
+                )
 
     def _renamed(self, old: str, new: str, current: Any, value: Any = None) -> Any:
         given = getattr(self, old)
@@ -149,6 +187,10 @@ class PromptTrainingArguments(TrainingArguments):
         return given if value is None else value
 
 
+_AT_LEAST_ONE = (
+    "evaluations", "limit_train", "limit_eval", "max_source_length", "per_device_train_batch_size",
+    "per_device_eval_batch_size", "gradient_accumulation_steps",
+)  # fmt: skip
 _WITHOUT_EFFECT = {
     "overwrite_output_dir": "a new run overwrites the old one.",
     "source_dataset": "name the source task in the call.",

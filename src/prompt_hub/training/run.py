@@ -20,14 +20,16 @@ from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
 from prompt_hub.evaluation.evaluate import FLOORS, Evaluation, evaluate
+from prompt_hub.evaluation.stored import fair_rows
 from prompt_hub.prompts.initialisers import initial_prompt, parse_init, prompt_in
 from prompt_hub.prompts.metadata import PromptMetadata
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks.splits import Split, hold_out, row_hashes
 from prompt_hub.tasks.task import Task
+from prompt_hub.training import diagnosis
 from prompt_hub.training.arguments import PromptTrainingArguments
-from prompt_hub.training.diagnosis import diagnose, relative_movement
+from prompt_hub.training.diagnosis import FEWEST_ROWS, relative_movement
 from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
 from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, Step, last_complete_checkpoint
 
@@ -132,19 +134,24 @@ def train_prompt(
             f"Training diverged: the prompt holds values that are not finite after {steps} steps. Lower the "
             f"learning rate (it was {rate:g}), for example --lr {rate / 10:.2g}."
         )
-    evaluation, diagnosis = None, []
+    evaluation = None
+    signs = diagnosis.of_rows(task, train) + diagnosis.of_movement(initial, trained, rate)
     # A sharded backbone answers only where all processes ask it.
     if validation is not None and (main or backbone.is_sharded):
         evaluation = _score(encoder, trained, validation, args, floors)
-        diagnosis = diagnose(evaluation, initial, trained, rate, backbone.family)
+        signs += diagnosis.of_scores(evaluation, rate, backbone.family)
+    else:
+        signs += diagnosis.of_held_out(task, held_out, trainer.state.log_history)
     prompt = _prompt(encoder, trained, initial, settings, train, evaluation, steps)
+    if validation is not None and evaluation is not None:
+        evaluation.warnings += fair_rows(prompt, task, row_hashes(validation.examples)).warnings
     result = TrainingResult(
         prompt,
         folder,
         evaluation,
         steps,
         time.perf_counter() - started,
-        diagnosis,
+        signs,
         trainer.state.log_history,
         rows.truncated + (held_out_rows.truncated if held_out_rows else 0),
     )
@@ -175,7 +182,7 @@ def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTra
 
 def split_for_choice(train: Split, args: PromptTrainingArguments) -> tuple[Split, Split | None]:
     """The rows to train on, and those held out to choose the checkpoint; None where there are none."""
-    if args.hold_out < 1 or len(train) < 10:
+    if args.hold_out < 1 or len(train) < FEWEST_ROWS:
         return train, None
     return hold_out(train, fraction=0.1, maximum=args.hold_out, seed=args.seed)
 
@@ -285,6 +292,7 @@ def _finished(
     scored = evaluation.data.get("fingerprint") if evaluation else None
     if validation is not None and scored != validation.fingerprint:
         evaluation = _score(encoder, prompt.embeddings, validation, args, floors)
+        evaluation.warnings += fair_rows(prompt, encoder.task, row_hashes(validation.examples)).warnings
     return TrainingResult(
         prompt,
         folder,

@@ -44,7 +44,8 @@ class Document:
 
     @classmethod
     def of(cls, folder: Path, relative: bool = False) -> Document:
-        return cls(Plan.load(folder), *load_tables(folder), load_verdicts(folder), relative)
+        plan = Plan.load(folder)
+        return cls(plan, *load_tables(folder, plan), load_verdicts(folder), relative)
 
     @property
     def view(self) -> View:

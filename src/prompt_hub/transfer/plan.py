@@ -131,7 +131,11 @@ class Plan:
 
         Sources that are one and the same prompt share their cells.
         """
-        return list({item.key: item for item in self._items()}.values())
+        return list(self._by_key.values())
+
+    @cached_property
+    def _by_key(self) -> dict[str, Item]:
+        return {item.key: item for item in self._items()}
 
     def sample_item(self, source: Source, target: Target, rows: Sequence[int]) -> Item:
         """Some rows of a cell (indices into the target's, rising); none of ``items()``, races add them."""
@@ -218,7 +222,7 @@ class Plan:
     def load(cls, folder: Path) -> Plan:
         """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
         with whole(folder):
-            plan = cls.from_dict(_read(folder)["plan"])
+            plan = cls.from_dict(read_plan(folder)["plan"])
             plan.items()
         return plan
 
@@ -256,10 +260,11 @@ def whole(folder: Path) -> Iterator[None]:
 def made_by(folder: Path) -> dict[str, Any]:
     """What was stored beside the plan: command, environment, places."""
     with whole(folder):
-        return dict(_read(folder)["made_by"])
+        return dict(read_plan(folder)["made_by"])
 
 
-def _read(folder: Path) -> dict[str, Any]:
+def read_plan(folder: Path) -> dict[str, Any]:
+    """What is stored in ``folder``, as it is; ``UserError`` where that is no matrix of this version."""
     path = folder / FILE
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prompt_hub.evaluation.answers import Answers, interval, resampled_scores
+from prompt_hub.evaluation.answers import Answers, interval, intervals, resampled_scores
 from prompt_hub.evaluation.pairs import FLOORS, alike
 from prompt_hub.runs.grid import Done, Grid
 from prompt_hub.tasks import Task, majority_answer
@@ -40,9 +40,9 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
     return load_tables(folder)[over_seeds]
 
 
-def load_tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """``load_table`` without and with ``over_seeds``."""
-    plan = Plan.load(Path(folder))
+def load_tables(folder: str | Path, plan: Plan | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``load_table`` without and with ``over_seeds``. plan: of the folder, where it is read already."""
+    plan = plan or Plan.load(Path(folder))
     with whole(Path(folder)):
         stored = _Stored.of(Path(folder), plan)
         single: list[dict[str, Any]] = []
@@ -112,7 +112,8 @@ class _Stored:
 @dataclass
 class _Cell:
     """A source on a target. values, samples: score, own score and floors on the cell's rows, and the same in
-    every bootstrap sample, ``[R]``."""
+    every bootstrap sample, ``[R]``. ends: 95% intervals of the score, the own score, the share that it is of
+    the own, and the gain over no prompt, as far as they are known."""
 
     source: Source
     done: Done | None = None
@@ -120,6 +121,7 @@ class _Cell:
     partial: Answers | None = None
     values: dict[str, float] = field(default_factory=dict)
     samples: dict[str, np.ndarray] = field(default_factory=dict)
+    ends: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 def _scored(plan: Plan, target: Target, stored: _Stored) -> list[_Cell]:
@@ -161,7 +163,7 @@ def _compare(
     group: Sequence[tuple[_Cell, Answers]],
     beside: dict[tuple[str, int | None], list[Answers]],
 ) -> None:
-    """Fills in values and samples of cells that are on the same rows."""
+    """Fills in values, samples and intervals of cells that are on the same rows."""
     task, rows = target.task, group[0][1].rows
     answers = [each for _, each in group]
     places: dict[tuple[str, int | None], list[int]] = defaultdict(list)
@@ -174,14 +176,36 @@ def _compare(
         answers.append(majority)
     samples = resampled_scores(task, answers)
     values = np.array([each.score(task) for each in answers])
+    by_seed: dict[int | None, list[int]] = defaultdict(list)
     for place, (cell, _) in enumerate(group):
-        cell.values["score"], cell.samples["score"] = values[place], samples[place]
+        by_seed[cell.source.seed].append(place)
+    for seed, members in by_seed.items():
+        found = {name: there for name in ("own", NO_PROMPT, RANDOM) if (there := places.get((name, seed)))}
+        other_values = {name: float(values[there].mean()) for name, there in found.items()}
+        other_samples = {name: samples[there].mean(0) for name, there in found.items()}
         if majority is not None:
-            cell.values[MAJORITY], cell.samples[MAJORITY] = values[-1], samples[-1]
-        for name in ("own", NO_PROMPT, RANDOM):
-            there = places.get((name, cell.source.seed))
-            if there:
-                cell.values[name], cell.samples[name] = values[there].mean(), samples[there].mean(0)
+            other_values[MAJORITY], other_samples[MAJORITY] = float(values[-1]), samples[-1]
+        ends = _ends(samples[members], other_values, other_samples)
+        for number, place in enumerate(members):
+            cell = group[place][0]
+            cell.values = {"score": float(values[place]), **other_values}
+            cell.samples = {"score": samples[place], **other_samples}
+            cell.ends = {name: of_all[number] for name, of_all in ends.items()}
+
+
+def _ends(
+    scores: np.ndarray, values: dict[str, float], samples: dict[str, np.ndarray]
+) -> dict[str, list[tuple[float, float]]]:
+    """Intervals as in ``_Cell`` of cells with scores ``[A, R]`` beside the same others."""
+    ends = {"score": intervals(scores)}
+    if "own" in values:
+        ends["own"] = [interval(samples["own"])] * len(scores)
+        if values["own"] > 0:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ends["relative"] = intervals(scores / samples["own"])
+    if NO_PROMPT in values:
+        ends["gain"] = intervals(scores - samples[NO_PROMPT])
+    return ends
 
 
 def _majority(task: Task, target: Target, like: Answers) -> Answers | None:
@@ -223,24 +247,27 @@ def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
         row["n"] = min(map(len, parts))
     if status != "done":
         return row
-    known = [name for name in ("score", "own", *FLOORS) if all(name in cell.values for cell in cells)]
-    values = {name: float(np.mean([cell.values[name] for cell in cells])) for name in known}
-    samples = {name: _over_seeds([cell.samples[name] for cell in cells]) for name in known}
+    if len(cells) == 1:
+        values, ends = cells[0].values, cells[0].ends
+    else:
+        known = [name for name in ("score", "own", *FLOORS) if all(name in cell.values for cell in cells)]
+        values = {name: float(np.mean([cell.values[name] for cell in cells])) for name in known}
+        samples = {name: _over_seeds([cell.samples[name] for cell in cells]) for name in known}
+        ends = {name: found[0] for name, found in _ends(samples["score"][None], values, samples).items()}
     row |= values
     row["n"] = min(result["n"] for result in results)
     row["overlap_removed"] = max(result["removed_overlap"] for result in results)
     row["seconds"] = sum(cell.done.seconds for cell in done if cell.done is not None)
     row["prompt_hash"] = results[0]["prompt_hash"] if len(results) == 1 else None
-    row["low"], row["high"] = interval(samples["score"])
-    if "own" in known:
-        row["own_low"], row["own_high"] = interval(samples["own"])
+    row["low"], row["high"] = ends["score"]
+    if "own" in values:
+        row["own_low"], row["own_high"] = ends["own"]
         if values["own"] > 0:
             row["relative"] = values["score"] / values["own"]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                row["relative_low"], row["relative_high"] = interval(samples["score"] / samples["own"])
-    if NO_PROMPT in known:
+            row["relative_low"], row["relative_high"] = ends["relative"]
+    if NO_PROMPT in values:
         row["gain"] = values["score"] - values[NO_PROMPT]
-        row["gain_low"], row["gain_high"] = interval(samples["score"] - samples[NO_PROMPT])
+        row["gain_low"], row["gain_high"] = ends["gain"]
         row["negative"] = row["gain_high"] < 0
     return row
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prompt_hub.transfer.plan import FILE, Plan, whole
+from prompt_hub.transfer.plan import read_plan, whole
 from prompt_hub.transfer.race import BUDGET, CLOSE, ROWS, SETTLED
 
 if TYPE_CHECKING:
@@ -63,9 +62,8 @@ def load_verdicts(folder: str | Path) -> list[RaceVerdict]:
 
     Raises ``UserError`` where there is no matrix.
     """
-    Plan.load(Path(folder))
     with whole(Path(folder)):
-        stored = json.loads((Path(folder) / FILE).read_text(encoding="utf-8")).get("verdicts", [])
+        stored = read_plan(Path(folder)).get("verdicts", [])
         return [RaceVerdict(**{**each, "left": tuple(each["left"])}) for each in stored]
 
 
