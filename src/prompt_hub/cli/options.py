@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,30 +19,36 @@ if TYPE_CHECKING:
     from prompt_hub.prompts.soft_prompt import SoftPrompt
     from prompt_hub.tasks import Split, Task
 
+Callback = Callable[[Any, Any, Any], Any]
+"""Of an option. Typer evaluates the annotations of every one, also for --help; a lambda has none."""
+
 DATA = "Your own data"
 COMPUTE = "Computing"
 
 
-def at_least(least: int) -> Callable[[typer.CallbackParam, int | None], int | None]:
-    """The callback of an option that takes whole numbers from ``least`` on."""
-
-    def check(option: typer.CallbackParam, value: int | None) -> int | None:
-        if value is not None and value < least:
-            raise UserError(f"{_name(option)} must be at least {least}, not {value}.")
-        return value
-
-    return check
+def at_least(least: int) -> Callback:
+    """For whole numbers from ``least`` on."""
+    return lambda context, option, value: _checked(
+        option, value, value is None or value >= least, f"at least {least}"
+    )
 
 
-def above_zero(option: typer.CallbackParam, value: float | None) -> float | None:
-    """The callback of an option that takes numbers above 0."""
-    if value is not None and not 0 < value < math.inf:
-        raise UserError(f"{_name(option)} must be a number above 0, not {value}.")
+def above_zero() -> Callback:
+    return lambda context, option, value: _checked(
+        option, value, value is None or 0 < value < math.inf, "a number above 0"
+    )
+
+
+def a_seed() -> Callback:
+    return lambda context, option, value: _checked(
+        option, value, 0 <= value < 2**32, f"between 0 and {2**32 - 1}"
+    )
+
+
+def _checked(option: Any, value: Any, good: bool, allowed: str) -> Any:
+    if not good:
+        raise UserError(f"{max(option.opts, key=len)} must be {allowed}, not {value}.")
     return value
-
-
-def _name(option: typer.CallbackParam) -> str:
-    return max(option.opts, key=len)
 
 
 BackboneOption = Annotated[
@@ -89,13 +95,7 @@ EvalBatchOption = Annotated[
 ]
 
 
-def _check_seed(seed: int) -> int:
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed must be between 0 and 4294967295, not {seed}.")
-    return seed
-
-
-SeedOption = Annotated[int, typer.Option(callback=_check_seed, help="Seed of everything random.")]
+SeedOption = Annotated[int, typer.Option(callback=a_seed(), help="Seed of everything random.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 ForceOption = Annotated[

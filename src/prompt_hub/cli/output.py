@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prompt_hub.runs.records import json_text
-
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
@@ -28,6 +26,8 @@ def warn(message: str) -> None:
 
 def print_json(data: Mapping[str, Any]) -> None:
     """One JSON object on one line, the last of stdout; NaN becomes null."""
+    from prompt_hub.runs.records import json_text
+
     sys.stdout.write(json_text(data))
     sys.stdout.flush()
 

@@ -38,7 +38,7 @@ def distil(
     temperature: Annotated[
         float,
         typer.Option(
-            callback=o.above_zero,
+            callback=o.above_zero(),
             help="Logits are divided by it before they are compared.",
             rich_help_panel=FIT,
         ),
@@ -65,7 +65,7 @@ def distil(
     ] = 16,
     lr: Annotated[
         float | None,
-        typer.Option(callback=o.above_zero, help="AdamW rate; default: the family's.", rich_help_panel=FIT),
+        typer.Option(callback=o.above_zero(), help="AdamW rate; default: the family's.", rich_help_panel=FIT),
     ] = None,
     score: Annotated[
         bool,

@@ -70,7 +70,7 @@ def train(
     lr: Annotated[
         float | None,
         typer.Option(
-            callback=o.above_zero, help="AdamW rate of the projector; default: by network (flat 1e-3)."
+            callback=o.above_zero(), help="AdamW rate of the projector; default: by network (flat 1e-3)."
         ),
     ] = None,
     schedule: t.ScheduleOption = None,

@@ -33,10 +33,10 @@ InitOption = Annotated[
 MaxStepsOption = Annotated[
     int | None, typer.Option(callback=o.at_least(1), help=f"Training steps; default {MAX_STEPS}.")
 ]
-EpochsOption = Annotated[float | None, typer.Option(callback=o.above_zero, help="Instead of --max-steps.")]
+EpochsOption = Annotated[float | None, typer.Option(callback=o.above_zero(), help="Instead of --max-steps.")]
 BatchOption = Annotated[int, typer.Option(callback=o.at_least(1), help="Training rows a step and device.")]
 RateOption = Annotated[
-    float | None, typer.Option(callback=o.above_zero, help="AdamW rate; default: the family's preset.")
+    float | None, typer.Option(callback=o.above_zero(), help="AdamW rate; default: the family's preset.")
 ]
 ScheduleOption = Annotated[
     str | None, typer.Option(help="linear, constant, cosine, ...; default: linear (layout paper: constant).")
