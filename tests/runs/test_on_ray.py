@@ -184,3 +184,47 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
     process = command(tmp_path, 0, "127.0.0.1:1")
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1 and "UserError: No Ray cluster can be reached at '127.0.0.1:1'" in said
+
+
+LOSES_A_NODE = """
+import threading, time
+from pathlib import Path
+from ray.cluster_utils import Cluster
+from prompt_hub.runs.executors import run_on_ray
+from prompt_hub.runs.grid import Grid
+
+folder = Path({folder!r})
+cluster = Cluster(initialize_head=True, head_node_args={{"num_cpus": 1}})
+other = cluster.add_node(num_cpus=1)
+cluster.wait_for_nodes()
+
+def lose():
+    while True:
+        with Grid.open(folder, create=False) as grid:
+            if len({{done.result["pid"] for done in grid.results()}}) == 2:  # both nodes are at work
+                break
+        time.sleep(0.05)
+    cluster.remove_node(other, allow_graceful=False)
+    (folder / "lost").touch()
+
+threading.Thread(target=lose, daemon=True).start()
+run_on_ray(folder, {factory!r}, {{"folder": str(folder), "seconds": 0.4}}, 2, address=cluster.address)
+cluster.shutdown()
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_of_two_machines_that_loses_one_ends_with_the_full_grid(tmp_path):
+    fill(tmp_path, 24)
+    here = os.pathsep.join([str(Path(__file__).parent), *(path for path in sys.path if path)])
+    done = subprocess.run(
+        [sys.executable, "-c", LOSES_A_NODE.format(folder=str(tmp_path), factory=SQUARES)],
+        env={**os.environ, "PYTHONPATH": here}, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "lost").exists() and squares_in(tmp_path) == squares_of(range(24))
+    with Grid.open(tmp_path) as grid:
+        results = grid.results()
+    # What the lost machine was at was begun twice, and nothing was computed twice.
+    assert max(each.begun for each in results) == 2 and {each.computed for each in results} == {1}
