@@ -56,8 +56,8 @@ pip_settings=$(env | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA)' || true)
 inside() {
   started=$(date +%s)
   # shellcheck disable=SC2086
-  env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 $pip_settings \
-    chroot "$root" sh -c "cd /root/prompt-hub && $1" || { echo "$1: failed" >&2; exit 1; }
+  chroot "$root" env -i HOME=/root PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 $pip_settings \
+    sh -c "cd /root/prompt-hub && $1" || { echo "$1: failed" >&2; exit 1; }
   echo "$1: done in $(($(date +%s) - started)) s"
 }
 echo "$(chroot "$root" python3 --version), $(chroot "$root" make --version | head -1), $(git -C "$source" rev-parse --short HEAD)"
