@@ -1,6 +1,6 @@
 """Writes requirements.lock: the versions of constraints.txt with the SHA-256 of every file of theirs.
 
-    python tools/lock.py
+    .venv/bin/python tools/lock.py
 
 Asks the package index (PyPI, or INDEX_URL) by its JSON interface (PEP 691). torch is left out: its CPU and
 CUDA builds come from several indexes under one version. make install takes no other file than these.
@@ -15,9 +15,14 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+
 ROOT = Path(__file__).resolve().parents[1]
 INDEX = os.environ.get("INDEX_URL", "https://pypi.org/simple").rstrip("/")
 WITHOUT = {"torch"}
+PYTHON = "3.11.0"
+"""The oldest that make install promises; some versions want a later 3.11."""
+
 HEAD = "# From constraints.txt by tools/lock.py: every file of every version, by its SHA-256.\n"
 
 
@@ -48,10 +53,10 @@ def hashes(name: str, version: str) -> list[str]:
     )
     with urllib.request.urlopen(request, timeout=60) as answer:
         files = json.load(answer)["files"]
-    found = {each["hashes"]["sha256"] for each in files if is_of(each["filename"], plain, version)}
-    if not found:
-        raise SystemExit(f"{INDEX} has no file of {name} {version}.")
-    return sorted(found)
+    ours = [each for each in files if is_of(each["filename"], plain, version)]
+    if not any(SpecifierSet(each.get("requires-python") or "").contains(PYTHON) for each in ours):
+        raise SystemExit(f"{INDEX} has no file of {name} {version} for Python {PYTHON}.")
+    return sorted({each["hashes"]["sha256"] for each in ours})
 
 
 def is_of(filename: str, name: str, version: str) -> bool:
