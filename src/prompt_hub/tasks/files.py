@@ -114,7 +114,7 @@ def _delimiter(text: str) -> str:
 
     Spreadsheets write semicolons where the comma is the decimal sign, and tabs on request.
     """
-    header = next((line for line in text.splitlines() if line.strip()), "")
+    header = next((line for line in io.StringIO(text) if line.strip()), "")
     for sign in ",;\t":
         with suppress(csv.Error):
             if len(next(csv.reader([header], delimiter=sign))) > 1:
