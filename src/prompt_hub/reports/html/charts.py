@@ -210,7 +210,9 @@ def _ends(values: Sequence[float], margin: float) -> tuple[float, float]:
     known = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(known), max(known)
     if low == high:
-        low, high = low - (abs(low) or 1) * 0.1, high + (abs(high) or 1) * 0.1
+        spread = (abs(low) or 1) * 0.1
+        # No score is above 1.
+        low, high = low - spread, high + (0 if high == 1 else spread)
     room = (high - low) * margin
     return low - room, high + room
 
