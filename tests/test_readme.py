@@ -38,8 +38,9 @@ def world(tmp_path_factory) -> Path:
     for name, count in (("my.csv", 64), ("another.csv", 24)):
         rows = [f'"{text()}",{1 + index % 2}' for index in range(count)]
         (folder / name).write_text("review,stars\n" + "\n".join(rows) + "\n")
-    moods = [f'"{text()}",{"happy" if index % 2 else "angry"}' for index in range(48)]
-    (folder / "moods.csv").write_text("text,mood\n" + "\n".join(moods) + "\n")
+    for name in ("moods.csv", "more-moods.csv"):
+        moods = [f'"{text()}",{"happy" if index % 2 else "angry"}' for index in range(48)]
+        (folder / name).write_text("text,mood\n" + "\n".join(moods) + "\n")
     np.save(folder / "prompt.npy", np.random.default_rng(0).normal(size=(6, 32)).astype(np.float32))
     for name in ("SST2PromptRoberta", "IMDBPromptRoberta"):
         (folder / "task_prompt_emb" / name).mkdir(parents=True)

@@ -482,6 +482,12 @@ def test_texts_and_labels_changed_places(train, tmp_path):
         says=("30 different labels", "Is 'stars' the column of the labels?"),
     )
     assert len(said.words) < 700
+    named = ("--text-a", "review", "--label", "stars", "--label-words", "0=bad,1=good")
+    refuses(*train(rows=rows, columns=named), says=("word 0 word 0", "Is 'stars' the column of the labels?"))
+
+
+def test_a_prompt_folder_in_the_place_of_an_initialiser(train, trained):
+    refuses(*train("--init", trained("bert")), says=(f"prompt:{trained('bert')}",))
 
 
 @pytest.mark.parametrize(

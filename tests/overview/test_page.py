@@ -78,6 +78,16 @@ def test_curves_hold_the_logged_points(tmp_path, read):
     assert "What is drawn" in [attributes.get("aria-label") for _, attributes in page.tags]
 
 
+def test_a_run_without_validation_rows_has_its_held_out_curve_and_says_that_it_is_not_scored(tmp_path, read):
+    run = training()
+    scored = ("primary_metric", "metrics", "ci95", "floors", "n", "data")
+    run["result"] = {name: value for name, value in run["result"].items() if name not in scored}
+    write(tmp_path / "t" / "train.json", run)
+    page = read()
+    assert "not scored, since no validation rows were given" in page.text
+    assert "0.671" in page.text and "0.771" in page.text
+
+
 def test_a_diagnosis_and_an_unfinished_run_are_said_first(tmp_path, read):
     write(tmp_path / "a" / "train.json", training(diagnosis=("It predicts one class (great).",)))
     write(tmp_path / "b" / "train.json", training(status="running", seed=2) | {"result": {}})

@@ -17,7 +17,7 @@ from prompt_hub.tasks import Example, Split, get_task, hold_out, load_split
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import relative_movement
 from prompt_hub.training.presets import learning_rate_for
-from prompt_hub.training.run import train_prompt
+from prompt_hub.training.run import train_prompt, with_presets
 
 
 def skewed(count: int = 64, seed: int = 0) -> Split:
@@ -170,6 +170,15 @@ def test_a_prompt_that_did_not_learn_is_diagnosed(tiny, tmp_path):
     )
     text = " ".join(result.diagnosis)
     assert "hardly moved" in text and "--lr 1e-08" in text
+
+
+def test_without_a_length_a_prompt_is_as_long_as_the_one_that_it_starts_from(tiny, tmp_path):
+    rows, task = skewed(), get_task("sst2")
+    first = train_prompt(tiny("gpt2"), task, rows, arguments(tmp_path, prompt_len=3), tmp_path / "a").prompt
+    args = arguments(tmp_path, prompt_len=None, init=f"prompt:{tmp_path / 'a'}")
+    assert train_prompt(tiny("gpt2"), task, rows, args, tmp_path / "b").prompt.prompt_len == 3
+    assert with_presets(arguments(tmp_path, prompt_len=None), tiny("gpt2")).prompt_len == 100
+    assert first.prompt_len == 3
 
 
 def test_a_run_that_diverges_says_so(tiny, tmp_path):

@@ -75,7 +75,7 @@ def matrix(
         str | None,
         typer.Option(help="Of the Ray cluster; default: a local one.", rich_help_panel=o.COMPUTE),
     ] = None,
-    prompt_len: t.PromptLenOption = 20,
+    prompt_len: t.PromptLenOption = t.PROMPT_LEN,
     init: t.InitOption = None,
     max_steps: t.MaxStepsOption = None,
     epochs: t.EpochsOption = None,

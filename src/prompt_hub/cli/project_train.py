@@ -60,7 +60,7 @@ def train(
     prompts: Annotated[
         Path | None, typer.Option(help="Folder of prompts of both backbones; what is missing is trained.")
     ] = None,
-    prompt_len: t.PromptLenOption = 20,
+    prompt_len: t.PromptLenOption = t.PROMPT_LEN,
     prompt_steps: Annotated[
         int, typer.Option(callback=o.at_least(1), help="Training steps of a prompt that is missing.")
     ] = PROMPT_STEPS,

@@ -34,7 +34,13 @@ def train(
     template: o.TemplateOption = None,
     data_dir: o.DataDirOption = None,
     output: Annotated[Path | None, typer.Option(help="Prompt folder; default runs/<task>.")] = None,
-    prompt_len: t.PromptLenOption = 20,
+    prompt_len: Annotated[
+        int | None,
+        typer.Option(
+            callback=o.at_least(1),
+            help=f"Rows of the soft prompt; default {t.PROMPT_LEN}, or as many as the prompt of --init has.",
+        ),
+    ] = None,
     init: Annotated[
         str | None,
         typer.Option(
@@ -124,7 +130,7 @@ def train(
         patience=patience,
         device=device,
         quiet=quiet,
-        prompt_len=prompt_len,
+        prompt_len=prompt_len or (None if _starts_from_a_prompt(init) else t.PROMPT_LEN),
         init=init,
         seed=seed,
         hold_out=hold_out,
@@ -172,6 +178,10 @@ def train(
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} {another}")
     if as_json:
         print_json(data)
+
+
+def _starts_from_a_prompt(init: str | None) -> bool:
+    return (init or "").partition(":")[0].strip() in ("prompt", "random-like", "auto")
 
 
 def print_seeds(results: Sequence[TrainingResult], folder: Path, as_json: bool) -> None:

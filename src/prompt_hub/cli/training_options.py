@@ -13,6 +13,7 @@ from prompt_hub.errors import UserError
 if TYPE_CHECKING:
     from prompt_hub.training.arguments import PromptTrainingArguments
 
+PROMPT_LEN = 20
 MAX_STEPS = 300
 """Where neither steps nor epochs are asked for."""
 

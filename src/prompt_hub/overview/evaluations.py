@@ -12,7 +12,8 @@ def evaluation_section(evaluations: list[Found], records: Records) -> Section:
     """All of them as one table."""
     section = Section(
         title="Evaluations",
-        lead="Stored prompts on tasks, as they are. Rows that a prompt was trained on are left out.",
+        lead="Stored prompts on tasks, as they are. On other tasks than its own, rows that a "
+        "prompt was trained on are left out; on its own task they stay, and are counted in a warning.",
     )
     rows, commands = [], []
     for found in evaluations:

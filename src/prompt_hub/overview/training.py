@@ -157,14 +157,26 @@ def _curves(runs: Sequence[Found], records: Records) -> Figure | None:
 
 
 def _values(entry: Mapping[str, Any], run: Found) -> list[float | None]:
-    metric = run.data["result"].get("primary_metric")
-    return [entry.get(f"eval_{metric}"), entry.get("eval_loss"), entry.get("loss")]
+    return [entry.get(f"eval_{_held_out_metric(run)}"), entry.get("eval_loss"), entry.get("loss")]
+
+
+def _held_out_metric(run: Found) -> str | None:
+    """What the held-out rows were scored by, also where there were no validation rows."""
+    result = run.data["result"]
+    logged = (key for entry in result.get("history", []) for key in entry if key.startswith("eval_"))
+    found = next((key for key in logged if key not in _NO_METRICS), None)
+    return result.get("primary_metric") or (found and found.removeprefix("eval_"))
+
+
+_NO_METRICS = {
+    f"eval_{name}" for name in ("loss", "runtime", "samples_per_second", "steps_per_second", "combined_score")
+}
 
 
 def _curve(title: str, runs: Sequence[Found], records: Records, of_score: bool) -> Any:
     """One task and backbone, a line a run; None where nothing was logged."""
     lines = []
-    metric = next((run.data["result"].get("primary_metric") for run in runs), None)
+    metric = next(map(_held_out_metric, runs), None)
     for number, run in enumerate(runs):
         label = _label(run, records)
         wanted = {f"eval_{metric}": "held-out"} if of_score else {"eval_loss": "held-out", "loss": "training"}

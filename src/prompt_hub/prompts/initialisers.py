@@ -9,6 +9,7 @@ the CPU; ``INITIALISERS`` names them.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -143,7 +144,10 @@ def parse_init(spec: str) -> tuple[str, str | None]:
     name, argument = name.strip(), argument.strip()
     if name not in INITIALISERS:
         forms = ["text[:WORDS]", "vocab", "label-words", "random[:STD]", "prompt:PATH", "random-like:PATH"]
-        raise unknown_name("initialiser", name, forms, "train also takes auto:FOLDER, its best prompt.")
+        hint = "train also takes auto:FOLDER, its best prompt."
+        if os.path.isdir(spec):
+            hint += f" To start from the prompt in that folder: prompt:{spec}."
+        raise unknown_name("initialiser", name, forms, hint)
     if colon and name not in _EXAMPLES:
         raise UserError(
             f"Initialiser {name!r} takes nothing after a colon (got {argument!r}). Write just {name}."

@@ -92,11 +92,17 @@ class RowReader:
         allowed = list(dict.fromkeys((*self.task.label_map, *self.task.classes)))
         near = get_close_matches(key, allowed, n=1)
         guess = f" Did you mean {near[0]!r}?" if near else ""
+        said = shortened(key)
+        if said != key:
+            hint = f"Is {self.task.columns['label']!r} the column of the labels? Its texts go into --text-a."
+        else:
+            hint = (
+                "For a file whose labels are others, say what they mean (--text-a, --label and "
+                f"--label-words), such as {key}={self.task.classes[0]},OTHER={self.task.classes[-1]}."
+            )
         raise UserError(
-            f"{place}: label {shortened(key)!r} is not a label of task {self.task.name!r}.{guess} "
-            f"Allowed: {', '.join(allowed)}. For a file whose labels are others, say what they mean "
-            f"(--text-a, --label and --label-words), such as "
-            f"{shortened(key, 12)}={self.task.classes[0]},OTHER={self.task.classes[-1]}."
+            f"{place}: label {said!r} is not a label of task {self.task.name!r}.{guess} "
+            f"Allowed: {', '.join(allowed)}. {hint}"
         )
 
     def _score(self, key: str, place: str) -> float:

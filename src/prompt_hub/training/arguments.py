@@ -56,7 +56,10 @@ class PromptTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Folder with <task>/{train,validation}.jsonl; default: Hub or generated."},
     )
-    prompt_len: int = field(default=100, metadata={"help": "Rows of the soft prompt."})
+    prompt_len: int | None = field(
+        default=None,
+        metadata={"help": "Rows of the soft prompt; default: those of the prompt it starts from, or 100."},
+    )
     init: str | None = field(
         default=None,
         metadata={
@@ -111,7 +114,7 @@ class PromptTrainingArguments(TrainingArguments):
         for name, why in _WITHOUT_EFFECT.items():
             if getattr(self, name) is not None:
                 warnings.warn(f"{name} has no effect here: {why}", stacklevel=3)
-        if self.prompt_len < 1:
+        if self.prompt_len is not None and self.prompt_len < 1:
             raise UserError(f"prompt_len must be at least 1, not {self.prompt_len}. 20 to 100 are usual.")
         if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise UserError(f"learning_rate must be a number above 0, not {self.learning_rate}.")

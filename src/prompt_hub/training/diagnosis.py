@@ -101,8 +101,8 @@ def of_scores(evaluation: Evaluation, learning_rate: float, family: str) -> list
     if reached:
         found.append(
             f"With n = {evaluation.n} it cannot be told from {' or '.join(reached)}: {metric} "
-            f"{evaluation.score:.3f}, interval from {low:.3f}. Try more steps, a longer prompt "
-            "(--prompt-len), another --init, or a --template closer to natural text; or the backbone is too "
-            "small for the task."
+            f"{evaluation.score:.3f}, interval from {low:.3f}. Try more steps, another length "
+            "of the prompt (--prompt-len; a short one learns faster), another --init, or a --template "
+            "closer to natural text; or the backbone is too small for the task."
         )
     return found

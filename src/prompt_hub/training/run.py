@@ -35,6 +35,8 @@ from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, St
 
 T = TypeVar("T", bound=FrozenBackboneTrainer)
 
+PROMPT_LEN = 100
+"""Of the paper, where nothing else is asked for."""
 RECORD_NAME = "train.json"
 CHECKPOINTS = "checkpoints"
 
@@ -102,7 +104,7 @@ def train_prompt(
     started = time.perf_counter()
     args = with_presets(args, backbone)
     rate = args.learning_rate
-    assert rate is not None
+    assert rate is not None and args.prompt_len is not None
     encoder = Encoder(backbone, task, args.prompt_len, args.layout)
     settings = {**run_settings(args, encoder, train), **({"start": start} if start else {})}
     record_path, checkpoints = folder / RECORD_NAME, folder / CHECKPOINTS
@@ -172,11 +174,14 @@ def _score(
 
 
 def with_presets(args: PromptTrainingArguments, backbone: Backbone) -> PromptTrainingArguments:
-    """A copy of the arguments with rate and initialisation decided for this backbone."""
+    """A copy of the arguments with rate, initialisation and prompt length decided for this backbone."""
     args = copy.copy(args)
     if args.learning_rate is None:
         args.learning_rate = learning_rate_for(backbone, args.layout)
     args.init = args.init or init_for(backbone, args.layout)
+    if args.prompt_len is None:
+        place = prompt_in(args.init)
+        args.prompt_len = SoftPrompt.from_pretrained(place).prompt_len if place else PROMPT_LEN
     return args
 
 
@@ -188,7 +193,7 @@ def split_for_choice(train: Split, args: PromptTrainingArguments) -> tuple[Split
 
 
 def _initial(args: PromptTrainingArguments, encoder: Encoder) -> Tensor:
-    assert args.init is not None
+    assert args.init is not None and args.prompt_len is not None
     return initial_prompt(
         args.init,
         encoder.backbone,

@@ -92,6 +92,7 @@ def trained_sources(
         for seed in dict.fromkeys(training.seeds)
     }
     prompt_len = next(iter(settled.values())).prompt_len
+    assert prompt_len is not None
     rows = {
         task.name: load_split(task, "train", training.data_dir, training.limit, SAMPLE_SEED) for task in tasks
     }
