@@ -52,7 +52,7 @@ fuzz: install
 	$(BIN)/python -m fuzz --minutes 30 --into docs/reliability.md
 
 # Known vulnerabilities of the pinned versions, by PyPI's advisories.
-audit: install
+audit:
 	$(PYTHON) -m venv build/audit
 	build/audit/bin/python -m pip install --quiet pip-audit
 	build/audit/bin/pip-audit --no-deps --disable-pip --requirement requirements.lock

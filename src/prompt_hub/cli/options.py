@@ -13,6 +13,7 @@ import typer
 
 from prompt_hub.atomic import check_own_folder, contents
 from prompt_hub.errors import UserError, unknown_name
+from prompt_hub.mini.backbones import MINI_BACKBONES
 
 if TYPE_CHECKING:
     from prompt_hub.backbones import Backbone
@@ -24,6 +25,7 @@ Callback = Callable[[Any, Any, Any], Any]
 
 DATA = "Your own data"
 COMPUTE = "Computing"
+INSIDE = ", ".join(MINI_BACKBONES)
 
 
 def at_least(least: int) -> Callback:
@@ -54,8 +56,8 @@ def _checked(option: Any, value: Any, good: bool, allowed: str) -> Any:
 BackboneOption = Annotated[
     str | None,
     typer.Option(
-        help="Hub id, local folder, .gguf file, smollm2-135m, or one inside the package: mini-roberta, "
-        "mini-bert, mini-gpt2, mini-t5 (tiny, lower-case English).",
+        help="Hub id, local folder, .gguf file, smollm2-135m, or one inside the package: "
+        f"{INSIDE} (tiny, lower-case English).",
         show_default=False,
     ),
 ]
@@ -294,8 +296,7 @@ def named_backbone(name: str | None) -> str:
     if name is None:
         raise UserError(
             "Name a backbone with --backbone: a Hub id (roberta-base), a local folder, a .gguf file, "
-            "smollm2-135m, or one inside the package to try things with: mini-roberta, mini-bert, mini-gpt2, "
-            "mini-t5."
+            f"smollm2-135m, or one inside the package to try things with: {INSIDE}."
         )
     return name
 

@@ -102,10 +102,12 @@ def train(
     if os.environ.get("RANK", "0") == "0":
         for place in [folder / f"seed-{each}" for each in chosen_seeds] or [folder]:
             o.check_folder(place, resume, overwrite)
+    starts_from_a_prompt = False
     if init is not None:
+        from prompt_hub.prompts.initialisers import prompt_in
         from prompt_hub.transfer.auto_start import auto_folder
 
-        auto_folder(init)
+        starts_from_a_prompt = (auto_folder(init) or prompt_in(init)) is not None
     train_rows = o.rows_from_options(chosen, "train", train_file, data_dir, limit_train, seed)
     validation = None
     if eval_file is not None or train_file is None:
@@ -130,7 +132,7 @@ def train(
         patience=patience,
         device=device,
         quiet=quiet,
-        prompt_len=prompt_len or (None if _starts_from_a_prompt(init) else t.PROMPT_LEN),
+        prompt_len=prompt_len or (None if starts_from_a_prompt else t.PROMPT_LEN),
         init=init,
         seed=seed,
         hold_out=hold_out,
@@ -178,10 +180,6 @@ def train(
     say(f"Next: prompt-hub predict {folder}    or    prompt-hub eval {folder} {another}")
     if as_json:
         print_json(data)
-
-
-def _starts_from_a_prompt(init: str | None) -> bool:
-    return (init or "").partition(":")[0].strip() in ("prompt", "random-like", "auto")
 
 
 def print_seeds(results: Sequence[TrainingResult], folder: Path, as_json: bool) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from prompt_hub.training.arguments import PromptTrainingArguments
 
 PROMPT_LEN = 20
+"""Of the commands; Python's is the paper's (``training.run.PROMPT_LEN``)."""
 MAX_STEPS = 300
 """Where neither steps nor epochs are asked for."""
 

@@ -41,8 +41,9 @@ def matrix_section(found: Found, records: Records) -> Section:
     folder = found.folder
     document = Document.of(folder)
     plan, place = document.plan, records.name(folder)
+    every = document.means.to_dict("records")
     means, note = readable(document.means, folder)
-    rows = means.to_dict("records")
+    rows = means.to_dict("records") if note else every
     section = Section(
         title=f"Transfer matrix: {place}",
         lead=document.headline + ".",
@@ -87,7 +88,7 @@ def matrix_section(found: Found, records: Records) -> Section:
         section.content += [Text(line) for line in verdict_notes(document.verdicts)]
     if note:
         section.content.insert(0, Text(note))
-    section.notices = matrix_notices(document.means.to_dict("records"), place)
+    section.notices = matrix_notices(every, place)
     section.notices += [
         Notice("other", f"{name} was left out of {place}: {why}") for name, why in plan.left_out
     ]

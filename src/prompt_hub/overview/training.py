@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -145,19 +145,22 @@ def _curves(runs: Sequence[Found], records: Records) -> Figure | None:
     }
     shown = {name: panels for name, panels in shown.items() if panels.charts}
     rows = [
-        [str(run.data["settings"].get("task")), _label(run, records), entry["step"], *_values(entry, run)]
+        [str(run.data["settings"].get("task")), _label(run, records), entry["step"], *values]
         for found in groups.values()
         for run in found
-        for entry in run.data["result"]["history"]
-        if "step" in entry and any(value is not None for value in _values(entry, run))
+        for entry, values in _logged(run)
+        if "step" in entry and any(value is not None for value in values)
     ]
     head = ["task", "folder", "step", "held-out score", "held-out loss", "training loss"]
     numbers = Table("training-curves", "The numbers of the curves", head, rows[:3000], folded=True)
     return Figure("curves", "Training curves", Choice("What is drawn", shown), [numbers]) if shown else None
 
 
-def _values(entry: Mapping[str, Any], run: Found) -> list[float | None]:
-    return [entry.get(f"eval_{_held_out_metric(run)}"), entry.get("eval_loss"), entry.get("loss")]
+def _logged(run: Found) -> Iterator[tuple[Mapping[str, Any], list[float | None]]]:
+    """Entries of the log, each with its held-out score, held-out loss and training loss."""
+    names = (f"eval_{_held_out_metric(run)}", "eval_loss", "loss")
+    for entry in run.data["result"]["history"]:
+        yield entry, [entry.get(name) for name in names]
 
 
 def _held_out_metric(run: Found) -> str | None:
