@@ -74,7 +74,7 @@ def wordpiece() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build(kind: str, folder: Path, positions: int = 96, width: int = 32) -> Path:
+def build(kind: str, folder: Path, positions: int = 96, width: int = 32, layers: int = 2) -> Path:
     """Write a tiny random model of ``kind`` and its tokenizer into ``folder``."""
     import transformers as hf
 
@@ -85,14 +85,14 @@ def build(kind: str, folder: Path, positions: int = 96, width: int = 32) -> Path
         names = {"opt": "gpt2", "qwen2": "gpt2", "t5-v1.1": "t5"}
         tokenizer = byte_bpe(names.get(kind, kind))
     size = dict(vocab_size=len(tokenizer))
-    encoder = dict(hidden_size=width, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64)
+    encoder = dict(hidden_size=width, num_hidden_layers=layers, num_attention_heads=4, intermediate_size=64)
     pad = tokenizer.pad_token_id
     if kind == "bert":
         model = hf.BertForMaskedLM(hf.BertConfig(**size, **encoder, max_position_embeddings=positions))
     elif kind == "distilbert":
         model = hf.DistilBertForMaskedLM(
             hf.DistilBertConfig(
-                **size, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=positions
+                **size, dim=32, n_layers=layers, n_heads=4, hidden_dim=64, max_position_embeddings=positions
             )
         )
     elif kind == "roberta":
@@ -102,11 +102,11 @@ def build(kind: str, folder: Path, positions: int = 96, width: int = 32) -> Path
         model = hf.RobertaForMaskedLM(config)
     elif kind == "gpt2":
         model = hf.GPT2LMHeadModel(
-            hf.GPT2Config(**size, n_embd=32, n_layer=2, n_head=4, n_positions=positions)
+            hf.GPT2Config(**size, n_embd=32, n_layer=layers, n_head=4, n_positions=positions)
         )
     elif kind == "opt":
         config = hf.OPTConfig(
-            **size, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, ffn_dim=64,
+            **size, hidden_size=32, num_hidden_layers=layers, num_attention_heads=4, ffn_dim=64,
             max_position_embeddings=positions, word_embed_proj_dim=32, pad_token_id=0,
         )  # fmt: skip
         model = hf.OPTForCausalLM(config)
@@ -119,14 +119,14 @@ def build(kind: str, folder: Path, positions: int = 96, width: int = 32) -> Path
     elif kind in ("t5", "t5-v1.1"):
         gated = kind == "t5-v1.1"
         config = hf.T5Config(
-            **size, d_model=width, d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=pad,
-            pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
+            **size, d_model=width, d_kv=8, d_ff=64, num_layers=layers, num_heads=4,
+            decoder_start_token_id=pad, pad_token_id=pad, eos_token_id=tokenizer.eos_token_id,
             feed_forward_proj="gated-gelu" if gated else "relu", tie_word_embeddings=not gated,
         )  # fmt: skip
         model = hf.T5ForConditionalGeneration(config)
     elif kind == "bart":
         config = hf.BartConfig(
-            **size, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+            **size, d_model=32, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=4,
             decoder_attention_heads=4, encoder_ffn_dim=64, decoder_ffn_dim=64,
             max_position_embeddings=positions,
             pad_token_id=pad, bos_token_id=0, eos_token_id=2, decoder_start_token_id=2,

@@ -13,7 +13,7 @@ from epochs import EVAL_BATCH, TRAIN_BATCH
 from peft_systems import every_name
 from shapes import ALL_SHAPES
 
-from speed import figures
+from speed import compiling, figures
 from speed.together import WAYS
 
 Found = dict[str, Any]
@@ -193,6 +193,25 @@ def _together(found: Sequence[Found]) -> str:
     return _table(head, rows)
 
 
+def _compiled(found: Sequence[Found]) -> str:
+    rows = []
+    for each in found:
+        for mode, measured in each["modes"].items():
+            fast, plain = (measured["seconds"][way] for way in compiling.WAYS)
+            first = [measured["first_seconds"][way] for way in compiling.WAYS]
+            rows.append(
+                [
+                    *_about(each), f"{mode}, {measured['rows']} texts",
+                    *(_spread([1000 * took for took in seconds]) for seconds in (plain, fast)),
+                    _spread([slow / quick for slow, quick in zip(plain, fast, strict=True)]),
+                    f"{first[0] - first[1]:,.1f}",
+                ]
+            )  # fmt: skip
+    head = ("shape", "dtype", "prompt", "batch", "ms as they are", "ms compiled", "faster by",
+            "s to compile")  # fmt: skip
+    return _table(head, rows)
+
+
 def _missing(found: Sequence[Found]) -> str:
     """What was asked for and not measured, one line a reason and part."""
     lines: dict[str, list[str]] = {}
@@ -219,6 +238,7 @@ PARTS: dict[str, tuple[str, Callable[[Sequence[Found]], str]]] = {
     "memory": ("Peak memory above the loaded model", _memory),
     "matrix": ("A matrix of prompts and tasks", _matrix),
     "together": ("Eight seeds at once", _together),
+    "compile": ("Layers compiled by torch", _compiled),
     "growth": ("What the cost grows with", lambda found: ""),
 }
 """By name: its title on the page, and its table."""

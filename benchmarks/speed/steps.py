@@ -42,7 +42,7 @@ def compare(
         roof = roof_of(arch, rows * (prompt_len + mean), setting)
         runs: dict[str, Callable[[], object]] = {ROOF: roof.run}
         for system in systems:
-            runs[system.name] = _run(system, chosen[system.name], training, setting)
+            runs[system.name] = run_of(system, chosen[system.name], training, setting)
             if setting.on_gpu:
                 runs[system.name]()  # every size that follows is known to allocator and libraries
         note(f"{shape.name}, prompt {prompt_len}, {mode}: {setting.rounds} rounds of {steps} batches")
@@ -90,7 +90,7 @@ def _first_seconds(system: System, batches: Sequence[Rows], training: bool, sett
     """About how long a batch takes, from the second run of one; on a CPU of two rows of one."""
     batch = representative(batches, 1)[0]
     part = batch if setting.on_gpu else batch[:2]
-    run = _run(system, [part], training, setting)
+    run = run_of(system, [part], training, setting)
     run()
     return setting.timed(run) * len(batch) / len(part)
 
@@ -102,7 +102,7 @@ def _steps(seconds: float, setting: Setting) -> int:
     return max(1, min(4, int(1 / seconds)))
 
 
-def _run(system: System, batches: Sequence[Rows], training: bool, setting: Setting) -> Callable[[], object]:
+def run_of(system: System, batches: Sequence[Rows], training: bool, setting: Setting) -> Callable[[], object]:
     """The batches one after another, from inputs that are on the device already."""
     inputs: list[Inputs] = [system.prepare(rows, training) for rows in batches]
     setting.wait()
@@ -141,7 +141,7 @@ def gpu_memory(systems: Sequence[System], shape: Shape, setting: Setting) -> dic
         found[system.name] = {}
         for mode, grad in (("train", True), ("eval", False)):
             batches = epoch(system, shape, mode, setting.counts, setting.small)
-            run = _run(system, [max(batches, key=width)] * 2, grad, setting)
+            run = run_of(system, [max(batches, key=width)] * 2, grad, setting)
             with torch.set_grad_enabled(grad):
                 before = torch.cuda.memory_allocated(setting.device)
                 torch.cuda.reset_peak_memory_stats(setting.device)

@@ -306,6 +306,19 @@ def test_seeds_are_timed_together_and_one_after_the_other(
     assert all(min(values) > 0 for values in found["seconds"].values())
 
 
+def test_layers_are_timed_compiled_and_as_they_are(performance: Any) -> None:
+    from compared_systems import PromptHub
+    from shapes import ALL_SHAPES
+    from speed import compiling
+
+    shape = ALL_SHAPES["gpt2"]
+    found = compiling.compare(PromptHub(shape, 9, small=True), shape, 9, setting())["modes"]
+    assert list(found) == ["train", "eval"]
+    for mode in found.values():
+        assert set(mode["seconds"]) == set(mode["first_seconds"]) == set(compiling.WAYS)
+        assert all(min(values) > 0 for values in mode["seconds"].values())
+
+
 def test_memory_is_measured_in_a_process_of_its_own(performance: Any, tmp_path: Path) -> None:
     options = ["--small", "--threads=1", "--prompt-lens=9", "--shapes=t5-small", "--minutes=5"]
     assert performance.main([*options, "--parts=memory", f"--output={tmp_path}"]) == 0

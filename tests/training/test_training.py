@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from importlib.util import find_spec
 from pathlib import Path
@@ -214,6 +215,19 @@ def test_a_real_backbone_learns_the_made_up_reviews(tmp_path):
         floors=("no_prompt",),
     )
     assert result.evaluation.score >= result.evaluation.floors["no_prompt"]["accuracy"] + 0.1
+
+
+def test_layers_are_compiled_for_a_training_that_asks_for_it(tiny, tmp_path, monkeypatch):
+    """And the Trainer compiles nothing of its own."""
+    backbone, opened = tiny("gpt2"), []
+    whole = backbone.compiled
+    monkeypatch.setattr(backbone, "compiled", lambda: opened.append(True) or whole())
+    for asked in (False, True):
+        args = arguments(tmp_path, max_steps=2, torch_compile=asked)
+        train_prompt(backbone, get_task("sst2"), skewed(), args, tmp_path / str(asked))
+        assert args.torch_compile is asked
+    assert opened == [True]
+    assert "ACCELERATE_DYNAMO_BACKEND" not in os.environ
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "roberta", "t5"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prompt_hub.backbones.compiling import compiled
+from prompt_hub.backbones.overlapping import Overlapping
 from prompt_hub.backbones.recomputing import recomputed
 from prompt_hub.errors import UserError
 
@@ -135,8 +137,8 @@ class Backbone(ABC):
         self.quantized = quantized
         # Divided among processes (``sharding.py``): it answers where all of them ask it alike.
         self.is_sharded = False
-        self._recomputed = 0
-        self._recomputing = ExitStack()
+        self._recomputed = Overlapping(lambda: recomputed(self.model))
+        self._compiled = Overlapping(lambda: compiled(self.model))
         self._constants: dict[tuple[torch.device, tuple[int, ...]], Tensor] = {}
 
     # -- facts -----------------------------------------------------------------------------------
@@ -258,20 +260,23 @@ class Backbone(ABC):
         The backward pass belongs into the block. Blocks may overlap. Raises ``UserError`` for a model whose
         layers are not found.
         """
-        if not self._recomputed:
-            self._recomputing.enter_context(recomputed(self.model))
-        self._recomputed += 1
-        try:
+        with self._recomputed.opened():
             yield
-        finally:
-            self._recomputed -= 1
-            if not self._recomputed:
-                self._recomputing.close()
+
+    @contextmanager
+    def compiled(self) -> Iterator[None]:
+        """Inside the block the layers run compiled by torch: the same numbers but for rounding.
+
+        The first forward waits until torch has compiled them. Blocks may overlap; open it before
+        ``recomputed``. Raises ``UserError`` for a model whose layers are not found.
+        """
+        with self._compiled.opened():
+            yield
 
     @property
     def is_recomputed(self) -> bool:
         """Whether a ``recomputed`` block is open."""
-        return self._recomputed > 0
+        return self._recomputed.is_open
 
     @torch.no_grad()
     def read_features(self, prompt: Prompt | None, batch: Batch) -> Tensor:

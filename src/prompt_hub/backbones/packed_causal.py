@@ -88,7 +88,7 @@ class PackedCausal:
         self.decoder, layers = layers_of(model)
         self.last_layer = layers[-1]
         self.activations = [module for module in model.modules() if _is_tanh_gelu(module)]
-        AttentionInterface.register(ATTENTION, _attention)
+        AttentionInterface.register(ATTENTION, torch.compiler.disable(_attention))
 
     def keys(self, rows: Tensor) -> Keys:
         """Keys and values of prompt rows ``[P, H]``."""

@@ -89,6 +89,7 @@ def matrix(
     limit_train: t.LimitTrainOption = None,
     eval_batch_size: o.EvalBatchOption = 32,
     gradient_checkpointing: t.CheckpointingOption = False,
+    torch_compile: t.CompileOption = False,
     layout: o.LayoutOption = None,
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
@@ -147,6 +148,7 @@ def matrix(
         init=init,
         hold_out=hold_out,
         gradient_checkpointing=gradient_checkpointing,
+        torch_compile=torch_compile,
         device=device,
         layout=layout,
     )

@@ -62,6 +62,7 @@ def train(
     ] = None,
     together: t.TogetherOption = False,
     gradient_checkpointing: t.CheckpointingOption = False,
+    torch_compile: t.CompileOption = False,
     hold_out: t.HoldOutOption = 200,
     eval_every: t.EvalEveryOption = None,
     patience: t.PatienceOption = None,
@@ -139,6 +140,7 @@ def train(
         layout=layout,
         report_to=report_to,
         gradient_checkpointing=gradient_checkpointing,
+        torch_compile=torch_compile,
     )
     # One process of several has a device of its own, which only the arguments know.
     several = args.world_size > 1 and device != "sharded"

@@ -82,6 +82,14 @@ CheckpointingOption = Annotated[
         rich_help_panel=o.COMPUTE,
     ),
 ]
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--torch-compile",
+        help="Compile the backbone's layers first (may pay on a GPU in a long run).",
+        rich_help_panel=o.COMPUTE,
+    ),
+]
 ReportOption = Annotated[
     str, typer.Option(help="none, tensorboard, wandb, trackio or another tracker that is installed.")
 ]

@@ -72,6 +72,7 @@ def warm_start(
     report_to: t.ReportOption = "none",
     together: t.TogetherOption = False,
     gradient_checkpointing: t.CheckpointingOption = False,
+    torch_compile: t.CompileOption = False,
     revision: o.RevisionOption = None,
     device: o.DeviceOption = "auto",
     dtype: o.DtypeOption = "auto",
@@ -131,6 +132,7 @@ def warm_start(
         layout=layout or warm.prompt.metadata.layout,
         report_to=report_to,
         gradient_checkpointing=gradient_checkpointing,
+        torch_compile=torch_compile,
         evaluations=EVALUATIONS,
     )
     if args.world_size > 1:

@@ -144,6 +144,9 @@ class PromptTrainingArguments(TrainingArguments):
         if getattr(self, "activation_checkpointing", False) is None:
             # Its new name, which not every version 5 of transformers has; the old one alone would warn.
             self.activation_checkpointing = self.gradient_checkpointing
+        # The backbone's matter (``Backbone.compiled``): the Trainer would compile what stands in front of it.
+        asked_to_compile, self.torch_compile = self.torch_compile, False
+        self.torch_compile_backend = self.torch_compile_mode = None
         old_adamw = str(getattr(self.optim, "value", self.optim)) == ADAMW_HF
         if old_adamw:
             # transformers does not know the name any more; PromptTrainer brings the optimiser.
@@ -151,6 +154,7 @@ class PromptTrainingArguments(TrainingArguments):
             if self.adam_epsilon == _ADAM_EPSILON:
                 self.adam_epsilon = _ADAM_EPSILON_HF
         super().__post_init__()
+        self.torch_compile = asked_to_compile
         self._check_trackers()
         if old_adamw:
             self.optim = ADAMW_HF
@@ -198,6 +202,8 @@ _WITHOUT_EFFECT = {
     "overwrite_output_dir": "a new run overwrites the old one.",
     "source_dataset": "name the source task in the call.",
     "target_dataset": "name the target task in the call.",
+    "torch_compile_backend": "torch_compile=True compiles the layers with torch's own.",
+    "torch_compile_mode": "torch_compile=True compiles the layers in torch's default mode.",
     "pad_to_max_length": "batches hold texts of like length and are padded to the longest.",
     "model_parallel": "launch with accelerate or torchrun instead.",
 }

@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +30,13 @@ from prompt_hub.training import diagnosis
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import FEWEST_ROWS, relative_movement
 from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
-from prompt_hub.training.trainer import FrozenBackboneTrainer, PromptTrainer, Step, last_complete_checkpoint
+from prompt_hub.training.trainer import (
+    FrozenBackboneTrainer,
+    PromptTrainer,
+    Step,
+    last_complete_checkpoint,
+    with_layers_as_asked,
+)
 
 T = TypeVar("T", bound=FrozenBackboneTrainer)
 
@@ -127,8 +132,7 @@ def train_prompt(
         if checkpoint is None:
             shutil.rmtree(checkpoints, ignore_errors=True)
         record.save(record_path)
-    recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
-    with recomputed:
+    with with_layers_as_asked(backbone, args):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained, steps = trainer.prompt, trainer.state.global_step
     if not torch.isfinite(trained).all():

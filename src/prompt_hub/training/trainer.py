@@ -7,7 +7,8 @@ import json
 import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import EarlyStoppingCallback, EvalPrediction, Trainer, Trainer
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
+from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.batches import LengthBucketSampler
 from prompt_hub.encoding.encoder import EncodedSplit, Encoder
 from prompt_hub.errors import UserError, first_line
@@ -219,8 +221,8 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
     acceleration.non_blocking = args.dataloader_pin_memory
     args.accelerator_config = acceleration
     args.logging_nan_inf_filter = False
-    # The backbone's matter (``Backbone.recomputed``); what the Trainer sees has no layers.
-    args.gradient_checkpointing = args.activation_checkpointing = False
+    # The backbone's matter (``with_layers_as_asked``); what the Trainer sees has no layers.
+    args.gradient_checkpointing = args.activation_checkpointing = args.torch_compile = False
     by_steps = IntervalStrategy(args.eval_strategy) == "no" and SaveStrategy(args.save_strategy) == "steps"
     if by_steps and not args.asked_no_evaluation:
         in_epoch = max(1, rows // (global_batch * args.gradient_accumulation_steps))
@@ -239,6 +241,17 @@ def settled(args: PromptTrainingArguments, rows: int, has_held_out: bool) -> Pro
         args.eval_strategy = IntervalStrategy.NO
         args.load_best_model_at_end = False
     return args
+
+
+@contextmanager
+def with_layers_as_asked(backbone: Backbone, args: PromptTrainingArguments) -> Iterator[None]:
+    """Inside the block the backbone's layers run compiled, or again in the backward pass, as asked for."""
+    with ExitStack() as stack:
+        if args.torch_compile:
+            stack.enter_context(backbone.compiled())
+        if args.gradient_checkpointing:
+            stack.enter_context(backbone.recomputed())
+        yield
 
 
 def by_length(encoded: EncodedSplit) -> EncodedSplit:

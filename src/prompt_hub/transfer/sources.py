@@ -31,6 +31,7 @@ _WITHOUT_INFLUENCE = (
     "report_to",
     "per_device_eval_batch_size",
     "gradient_checkpointing",
+    "torch_compile",
 )
 
 

@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from prompt_hub.training.run import (
     schedule_settings,
     split_for_choice,
 )
-from prompt_hub.training.trainer import FrozenBackboneTrainer
+from prompt_hub.training.trainer import FrozenBackboneTrainer, with_layers_as_asked
 from prompt_hub.transfer.cross_model.mixture import (
     DISTANCE,
     TASK_TUNING,
@@ -134,8 +133,7 @@ def train_projector(
     trainer = _trainer(module, data, recipe, args, folder)
     record.save(folder / RECORD_NAME)
     backbone = data[0].encoder.backbone
-    recomputed = backbone.recomputed() if args.gradient_checkpointing else nullcontext()
-    with recomputed:
+    with with_layers_as_asked(backbone, args):
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     steps, history = trainer.state.global_step, trainer.state.log_history
     weights = {name: weight.detach().cpu() for name, weight in module.projector.state_dict().items()}
