@@ -97,6 +97,7 @@ def test_half_precision_is_as_near_as_its_digits_allow():
 
 
 def test_the_last_layer_answers_only_where_it_is_read(bert):
+    assert bert.path == "trimmed"
     seen = []
     for site in sites_for(bert):
 
