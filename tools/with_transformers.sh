@@ -12,7 +12,7 @@ over="$PWD/build/transformers-$version"
 # What this version wants of tokenizers and huggingface_hub comes along; torch is .venv's own.
 if [ ! -d "$over" ]; then
   mkdir -p build
-  grep -vE '^(transformers|tokenizers|huggingface-hub)==' constraints.txt > "$over.txt"
+  grep -vE '^(transformers|tokenizers|huggingface[-_]hub)==' constraints.txt > "$over.txt"
   .venv/bin/pip install --quiet --target "$over" --constraint "$over.txt" "transformers==$version"
 fi
 export PYTHONPATH="$over:$PWD/src" PATH="$PWD/.venv/bin:$PATH"

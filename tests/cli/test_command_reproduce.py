@@ -126,6 +126,11 @@ def test_a_dry_run_prints_the_commands_and_makes_nothing(own):
         ("steps: [{run: 'tasks show {task}'}]", ("{task}", "stands for nothing", "tasks")),
         ("steps: [{run: tasks ls, each: {task: nothing}}]", ("'nothing'", "not a list")),
         ("steps: [{run: tasks ls}]\nvalues: {huge: {}}", ("Unknown scale 'huge'", "mini, paper, smollm")),
+        (
+            "steps: [{run: 'ls {a} {b}', each: {a: all, b: all}}]\n"
+            f"values: {{mini: {{all: {[0] * 101}}}}}",
+            ("more than 10,000 commands", "'all' and 'all'"),
+        ),
         ("steps: [", ("is not a valid recipe",)),
     ],
 )

@@ -9,9 +9,10 @@ of an item.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -24,6 +25,8 @@ from prompt_hub.errors import UserError, unknown_name
 _FOLDER = Path(__file__).parent / "recipes"
 _SHARED = "scales"
 SCALES = ("mini", "smollm", "paper")
+MOST_COMMANDS = 10_000
+"""Of a recipe: a short one may name more combinations than a machine has memory for."""
 
 _NAME = re.compile(r"\{([\w-]+)(?:\.([\w-]+))?\}")
 
@@ -73,24 +76,30 @@ def commands(recipe: Recipe, scale: str, given: Mapping[str, Any]) -> list[list[
     Raises ``UserError`` for a scale that there is not and for names that stand for nothing.
     """
     values = {**_shared()[_check_scale(scale)], **recipe.values.get(scale, {}), **given}
-    found = []
+    found: list[list[str]] = []
     for step in recipe.steps:
-        for chosen in _choices(step, values, recipe.name):
+        lists = _lists(step, values, recipe.name)
+        if len(found) + math.prod(map(len, lists)) > MOST_COMMANDS:
+            raise UserError(
+                f"Recipe {recipe.name!r} has more than {MOST_COMMANDS:,} commands: a step is repeated for "
+                f"every combination of {' and '.join(map(repr, step.each.values()))}. Name shorter lists."
+            )
+        for items in product(*lists):
+            chosen = {**values, **dict(zip(step.each, items, strict=True))}
             words = [_filled(word, chosen, recipe.name) for word in step.words]
             found.append([argument for arguments in words for argument in arguments])
     return found
 
 
-def _choices(step: Step, values: Mapping[str, Any], recipe: str) -> Iterator[dict[str, Any]]:
-    """The values of every repetition of a step."""
-    lists = []
+def _lists(step: Step, values: Mapping[str, Any], recipe: str) -> list[list[Any]]:
+    """What a step is repeated for: every combination of an item of each."""
+    lists: list[list[Any]] = []
     for name in step.each.values():
         items = values.get(name)
         if not isinstance(items, list):
             raise UserError(f"Recipe {recipe!r}: 'each' names {name!r}, which is not a list of values.")
         lists.append(items)
-    for items in product(*lists):
-        yield {**values, **dict(zip(step.each, items, strict=True))}
+    return lists
 
 
 def _filled(word: str, values: Mapping[str, Any], recipe: str) -> list[str]:
