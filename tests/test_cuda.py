@@ -160,6 +160,20 @@ def test_mixed_prompts_answer_as_alone(on_cuda, kind):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
+def test_compiled_layers_give_the_same_numbers(kind, tmp_path):
+    from tiny_models import build
+
+    folder = str(build(kind, tmp_path / kind, layers=4))
+    backbone = load_backbone(folder, device="cuda", dtype="float32")
+    batch, prompt = make_batch(backbone).to(backbone.device), make_prompt(backbone).cuda()
+    expected, gradient = logits_and_gradient(backbone, batch, prompt, ONE_PIECE)
+    with backbone.compiled():
+        found, other = logits_and_gradient(backbone, batch, prompt, ONE_PIECE)
+    assert_close(found, expected, 1e-4)
+    assert_close(other, gradient, 1e-3)
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
 def test_gradient_checkpointing_takes_less_memory(kind, tmp_path):
     from tiny_models import build
 
