@@ -86,7 +86,7 @@ CompileOption = Annotated[
     bool,
     typer.Option(
         "--torch-compile",
-        help="Compile the backbone's layers first (may pay on a GPU in a long run).",
+        help="Compile the backbone's layers first (for long runs on a GPU; slower on a CPU).",
         rich_help_panel=o.COMPUTE,
     ),
 ]
