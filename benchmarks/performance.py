@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from compared_systems import PromptHub, System
+from compared_systems import System
 from epochs import note, prepare
 from machine import load
 from peak_memory import peak_memory
@@ -125,11 +125,9 @@ def jobs(options: argparse.Namespace, setting: Setting) -> Iterator[Job]:
     models, shapes, first = Models(setting), options.shapes, options.prompt_lens[0]
     yield from _steps_and_memory(options, setting, models, first)
     for shape in shapes:
-        for part, module in (("together", together), ("matrix", matrix)):
+        for part, module in (("together", together), ("matrix", matrix), ("compile", compiling)):
             if part in options.parts:
                 yield Job(part, shape, first, _freeing(models, module.compare, shape, first, setting))
-        if "compile" in options.parts:
-            yield Job("compile", shape, first, _compiled(models, shape, first, setting))
     for prompt_len in options.prompt_lens[1:]:
         yield from _steps_and_memory(options, setting, models, prompt_len)
     if "growth" in options.parts:
@@ -176,17 +174,6 @@ def _cpu_memory(
         peaks = peak_memory(shape.name, [name], setting.counts, prompt_len, setting.small, setting.threads)
         models.memory_seconds = time.monotonic() - started
         return {"peak_mb": peaks}
-
-    return run
-
-
-def _compiled(
-    models: Models, shape: Shape, prompt_len: int, setting: Setting
-) -> Callable[[], dict[str, Any]]:
-    def run() -> dict[str, Any]:
-        models.let_go()
-        hub = PromptHub(shape, prompt_len, setting.small, setting.place)
-        return compiling.compare(hub, shape, prompt_len, setting)
 
     return run
 

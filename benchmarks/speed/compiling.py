@@ -20,10 +20,11 @@ _BATCHES = 4
 """Of several lengths, as a training has them: what is compiled for one of them must do for the others."""
 
 
-def compare(hub: PromptHub, shape: Shape, prompt_len: int, setting: Setting) -> dict[str, Any]:
+def compare(shape: Shape, prompt_len: int, setting: Setting) -> dict[str, Any]:
     """By mode: seconds a batch of both ways in every round, and of the first batches, which are compiled."""
     found: dict[str, Any] = {}
     arch = architecture(shape, setting.small)
+    hub = PromptHub(shape, prompt_len, setting.small, setting.place)
     backbone = hub.encoder.backbone
     for mode in ("train", "eval"):
         training = mode == "train"

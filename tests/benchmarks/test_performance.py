@@ -307,12 +307,10 @@ def test_seeds_are_timed_together_and_one_after_the_other(
 
 
 def test_layers_are_timed_compiled_and_as_they_are(performance: Any) -> None:
-    from compared_systems import PromptHub
     from shapes import ALL_SHAPES
     from speed import compiling
 
-    shape = ALL_SHAPES["gpt2"]
-    found = compiling.compare(PromptHub(shape, 9, small=True), shape, 9, setting())["modes"]
+    found = compiling.compare(ALL_SHAPES["gpt2"], 9, setting())["modes"]
     assert list(found) == ["train", "eval"]
     for mode in found.values():
         assert set(mode["seconds"]) == set(mode["first_seconds"]) == set(compiling.WAYS)
