@@ -20,7 +20,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 
 from fuzz.run import CORPUS, by_chance, guided, written
 from fuzz.targets import TARGETS
@@ -64,28 +65,38 @@ def in_a_process(name: str, options: argparse.Namespace) -> dict[str, Any]:
     ]  # fmt: skip
     started = time.monotonic()
     # SIGALRM and temporary folders are a process's own; threads of libraries would only be in the way.
-    done = subprocess.run(
-        command, capture_output=True, text=True, errors="replace", env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdout=output, stderr=errors, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said, told = whole(output), whole(errors)
     outcome: dict[str, Any] = {
         "name": name, "engine": engine, "seed": options.seed, "runs": 0, "failures": {},
-        "minutes": round((time.monotonic() - started) / 60, 1), "code": done.returncode,
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "core_minutes": round((used.ru_utime + used.ru_stime) / 60, 1), "code": process.returncode,
     }  # fmt: skip
     if engine == ATHERIS:
-        count = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+        count = re.search(r"number_of_executed_units: (\d+)", told)
         outcome["runs"] = int(count[1]) if count else 0
         failed = sorted((options.output / name).glob("failed-*"))
-        if done.returncode or not count:
-            outcome["failures"] = {done.stderr[-1500:]: str(failed[-1]) if failed else ""}
+        if process.returncode or not count:
+            outcome["failures"] = {told[-1500:]: str(failed[-1]) if failed else ""}
         if options.keep:
             keep(name, options.output / name / "reached")
-    elif done.stdout:
-        outcome |= {key: json.loads(done.stdout.splitlines()[-1])[key] for key in ("runs", "failures")}
+    elif said:
+        outcome |= {key: json.loads(said.splitlines()[-1])[key] for key in ("runs", "failures")}
     else:
-        outcome["failures"] = {done.stderr[-1500:]: ""}
+        outcome["failures"] = {told[-1500:]: ""}
     stored.write_text(json.dumps(outcome, indent=1), encoding="utf-8")
     print(f"{name}: {outcome['runs']:,} inputs, {len(outcome['failures'])} failures", file=sys.stderr)
     return outcome
+
+
+def whole(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode("utf-8", "replace")
 
 
 def keep(name: str, reached: Path) -> None:
@@ -105,9 +116,9 @@ def put_into(page: Path, found: list[dict[str, Any]]) -> None:
         about = TARGETS[each["name"]].about
         rows[about] = (
             f"| {about} | {each['engine']} | {each['runs']:,} | {each['minutes']:g} | "
-            f"{len(each['failures']) or 'none'} |"
+            f"{each['core_minutes']:g} | {len(each['failures']) or 'none'} |"
         )
-    lines = ["| files | changed by | inputs | minutes | failures |", "|---|---|---|---|---|"]
+    lines = ["| files | changed by | inputs | minutes | on a core | failures |", "|---|---|---|---|---|---|"]
     lines += [rows[target.about] for target in TARGETS.values() if target.about in rows]
     block = "\n".join(lines)
     page.write_text(f"{before}{BEGIN}\n\n{block}\n\n{END}{after}", encoding="utf-8")

@@ -47,10 +47,10 @@ def cell(table: pd.DataFrame, source: str, target: str, seed: int | None = None)
     return rows.to_dict("records")[0]
 
 
-def finished(folder: Path, kind: str | None = None) -> dict[str, tuple[str, int]]:
+def finished(folder: Path, *kinds: str) -> dict[str, tuple[str, int]]:
     """When each item was finished, and how often it was begun."""
     with Grid.open(folder, create=False) as grid:
-        return {done.key: (done.finished_at, done.begun) for done in grid.results(kind)}
+        return {done.key: (done.finished_at, done.begun) for done in grid.results(*kinds)}
 
 
 def test_a_cell_holds_what_eval_finds_for_the_prompt_on_the_task(matrix, prompts, tiny, data):

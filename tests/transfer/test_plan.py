@@ -8,7 +8,7 @@ import pytest
 
 from prompt_hub.errors import UserError
 from prompt_hub.tasks import get_task
-from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Plan, Source, Target, model_identity
+from prompt_hub.transfer.plan import CELL, FLOOR, TRAIN, Plan, Source, Target, key_of, model_identity
 from prompt_hub.transfer.planning import plan_matrix
 from prompt_hub.transfer.sources import Training
 
@@ -80,6 +80,11 @@ def with_target(**changes) -> Plan:
 )
 def test_the_key_of_a_cell_covers_whatever_its_score_depends_on(other):
     assert keys(plan("ab"), CELL) - keys(other, CELL)
+
+
+def test_the_key_of_a_cell_is_that_of_its_whole_identity():
+    items = [item for item in plan("abc", (1, 2), trained=True).items() if item.kind == CELL]
+    assert [item.key for item in items] == [key_of(CELL, item.work["identity"]) for item in items]
 
 
 def test_the_key_of_a_cell_does_not_cover_what_things_are_called():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
 
 from prompt_hub.tasks.task import Task
 
@@ -133,32 +133,45 @@ def interval_over_tasks(
     if not known:
         return None
     names = sorted({name for pair in pairs for name in (pair.source, pair.target)})
+    drawn = _draws_of_tasks(tuple(types[name] for name in names), n_resamples, seed)
     place = {name: index for index, name in enumerate(names)}
-    groups: dict[str, list[int]] = defaultdict(list)
-    for name in names:
-        groups[types[name]].append(place[name])
-    chooser = np.random.default_rng(seed)
-    drawn = np.zeros((n_resamples, len(names)), np.float32)  # how often each task was drawn
-    for members in groups.values():
-        shares = np.full(len(members), 1 / len(members))
-        drawn[:, members] = chooser.multinomial(len(members), shares, n_resamples)
-    where = [place[pair.source] for pair, _ in known], [place[pair.target] for pair, _ in known]
-    size = len(names), len(names)
-    values = coo_array(([value for _, value in known], where), shape=size).tocsr()
-    count = coo_array((np.ones(len(known)), where), shape=size).tocsr()
+    sources, rows = np.unique([place[pair.source] for pair, _ in known], return_inverse=True)
+    targets, columns = np.unique([place[pair.target] for pair, _ in known], return_inverse=True)
+    values, count = np.zeros((2, len(sources), len(targets)))
+    np.add.at(values, (rows, columns), [value for _, value in known])
+    np.add.at(count, (rows, columns), 1.0)
     means: list[np.ndarray] = []
     first, differ = None, False
     # A pair weighs as often as both of its tasks were drawn; some samples at a time, to take little memory.
     for start in range(0, n_resamples, _SAMPLES_AT_ONCE):
         part = drawn[start : start + _SAMPLES_AT_ONCE].astype(np.float64)
-        total = ((part @ count) * part).sum(1)
-        part, total = part[total > 0], total[total > 0]
-        if not differ and len(part):
-            weights = part[:, where[0]] * part[:, where[1]] / total[:, None]
+        of_sources, of_targets = part[:, sources], part[:, targets]
+        total = ((of_sources @ count) * of_targets).sum(1)
+        some = total > 0
+        of_sources, of_targets, total = of_sources[some], of_targets[some], total[some]
+        if not differ and len(total):
+            weights = of_sources[:, rows] * of_targets[:, columns] / total[:, None]
             first = weights[0] if first is None else first
             differ = not np.allclose(weights, first)
-        means.append(((part @ values) * part).sum(1) / total)
+        means.append(((of_sources @ values) * of_targets).sum(1) / total)
     if not differ:
         return None
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=1)
+def _draws_of_tasks(types: tuple[str, ...], n_resamples: int, seed: int) -> np.ndarray:
+    """``[n_resamples, tasks]``: how often each task was drawn among those of its type.
+
+    The last ones are kept: a summary has several figures of the same tasks.
+    """
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, kind in enumerate(types):
+        groups[kind].append(place)
+    chooser = np.random.default_rng(seed)
+    drawn = np.zeros((n_resamples, len(types)), np.uint16)
+    for members in groups.values():
+        shares = np.full(len(members), 1 / len(members))
+        drawn[:, members] = chooser.multinomial(len(members), shares, n_resamples)
+    return drawn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,9 +41,8 @@ def matrix_section(found: Found, records: Records) -> Section:
     folder = found.folder
     document = Document.of(folder)
     plan, place = document.plan, records.name(folder)
-    every = document.means.to_dict("records")
     means, note = readable(document.means, folder)
-    rows = means.to_dict("records") if note else every
+    rows = means.to_dict("records")
     section = Section(
         title=f"Transfer matrix: {place}",
         lead=document.headline + ".",
@@ -88,7 +87,7 @@ def matrix_section(found: Found, records: Records) -> Section:
         section.content += [Text(line) for line in verdict_notes(document.verdicts)]
     if note:
         section.content.insert(0, Text(note))
-    section.notices = matrix_notices(every, place)
+    section.notices = matrix_notices(document.means, place)
     section.notices += [
         Notice("other", f"{name} was left out of {place}: {why}") for name, why in plan.left_out
     ]
@@ -175,38 +174,24 @@ def means_table(means: Means, number: int) -> Table:
     return Table(f"means-{number}", means.title, means.head, means.rows)
 
 
-def matrix_notices(rows: Sequence[Mapping[str, Any]], place: str) -> list[Notice]:
+def matrix_notices(means: pd.DataFrame, place: str) -> list[Notice]:
     """Negative transfer, overlap of data, failures and what is still open."""
-    found = _first(
-        "negative transfer",
-        (
-            negative_transfer(
-                row["source"], row["target"], row["score"], row["no_prompt"], int(row["n"]), place
-            )
-            for row in rows
-            if row["negative"] is True
-        ),
-        place,
-    )
-    found += _first(
-        "overlap",
-        (
-            left_out(int(row["overlap_removed"]), row["source"], row["target"], place)
-            for row in rows
-            if row["kind"] == "prompt" and not _missing(row["overlap_removed"]) and row["overlap_removed"]
-        ),
-        place,
-    )
-    found += _first(
-        "unfinished",
-        (
-            Notice("unfinished", f"{row['source']} on {row['target']} failed: {row['error']} ({place})")
-            for row in rows
-            if row["status"] == "failed"
-        ),
-        place,
-    )
-    waiting = sum(row["status"] == "open" for row in rows)
+
+    def negative(row: Mapping[str, Any]) -> Notice:
+        n = int(row["n"])
+        return negative_transfer(row["source"], row["target"], row["score"], row["no_prompt"], n, place)
+
+    def overlap(row: Mapping[str, Any]) -> Notice:
+        return left_out(int(row["overlap_removed"]), row["source"], row["target"], place)
+
+    def failed(row: Mapping[str, Any]) -> Notice:
+        return Notice("unfinished", f"{row['source']} on {row['target']} failed: {row['error']} ({place})")
+
+    removed = (means["kind"] == "prompt") & (means["overlap_removed"].fillna(0) > 0)
+    found = _first(means[means["negative"].fillna(False)], negative, place)
+    found += _first(means[removed], overlap, place)
+    found += _first(means[means["status"] == "failed"], failed, place)
+    waiting = int((means["status"] == "open").sum())
     if waiting:
         found.append(
             Notice(
@@ -217,12 +202,12 @@ def matrix_notices(rows: Sequence[Mapping[str, Any]], place: str) -> list[Notice
     return found
 
 
-def _first(kind: str, notices: Iterable[Notice], place: str) -> list[Notice]:
+def _first(rows: pd.DataFrame, notice: Callable[[Mapping[str, Any]], Notice], place: str) -> list[Notice]:
     """As many as are read, and how many more there are."""
-    found = list(notices)
-    more = len(found) - MOST_NOTICES
-    if more > 0:
-        found[MOST_NOTICES:] = [Notice(kind, f"{more:,} more of this kind in {place}.")]
+    found = [notice(row) for row in rows.head(MOST_NOTICES).to_dict("records")]
+    more = len(rows) - len(found)
+    if more:
+        found.append(Notice(found[0].kind, f"{more:,} more of this kind in {place}."))
     return found
 
 

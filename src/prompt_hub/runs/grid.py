@@ -12,7 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -47,18 +48,25 @@ class Item:
 
 @dataclass(frozen=True)
 class Done:
-    """A finished item. computed: how often it was computed to the end (more than once only if a worker was
-    silent for longer than its lease, and came back). begun: how often it was started."""
+    """A finished item.
+
+    work: that of the ``Item``. computed: how often it was computed to the end (more than once only if a
+    worker was silent for longer than its lease, and came back). begun: how often it was started.
+    """
 
     key: str
     kind: str
-    work: dict[str, Any]
+    written_work: str = field(repr=False)
     result: dict[str, Any]
     seconds: float
     worker: str
     finished_at: str
     computed: int
     begun: int
+
+    @cached_property
+    def work(self) -> dict[str, Any]:
+        return dict(json.loads(self.written_work))  # of a hundred thousand items hardly one is asked for it
 
 
 @dataclass(frozen=True)
@@ -263,18 +271,23 @@ class Grid:
 
     # Reading
 
-    def results(self, kind: str | None = None) -> list[Done]:
-        """Finished items in the order in which they were added."""
-        rows = self._read(
-            "SELECT * FROM items WHERE state = 'done' AND (?1 IS NULL OR kind = ?1) ORDER BY number", (kind,)
-        )
-        return [
-            Done(
-                row["key"], row["kind"], json.loads(row["work"]), json.loads(row["result"]), row["seconds"],
-                row["worker"], row["finished_at"], row["computed"], row["begun"],
+    def results(self, *kinds: str) -> list[Done]:
+        """Finished items in the order in which they were added; without ``kinds`` of all kinds."""
+        return list(self.each_result(*kinds))
+
+    def each_result(self, *kinds: str) -> Iterator[Done]:
+        """``results``, one at a time; until the last one nobody else can use this object."""
+        with self._lock, readable_errors(self.path):
+            rows = self._connection.execute(
+                "SELECT * FROM items WHERE state = 'done' AND (?1 IS NULL OR kind IN (SELECT value FROM "
+                "json_each(?1))) ORDER BY number",
+                (_keys(kinds or None),),
             )
-            for row in rows
-        ]  # fmt: skip
+            for row in rows:
+                yield Done(
+                    row["key"], row["kind"], row["work"], json.loads(row["result"]), row["seconds"],
+                    row["worker"], row["finished_at"], row["computed"], row["begun"],
+                )  # fmt: skip
 
     def result(self, key: str) -> dict[str, Any] | None:
         """The result of one item; None where it is not done."""

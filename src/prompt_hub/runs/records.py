@@ -167,7 +167,15 @@ def write_json(path: Path, data: Any) -> None:
 
 def json_text(data: Mapping[str, Any]) -> str:
     """One line; NaN becomes null."""
-    return json.dumps(_plain(data), default=str) + "\n"
+    try:
+        text = json.dumps(data, default=_dict_or_text, allow_nan=False)
+    except (TypeError, ValueError):  # a NaN, or a key of another kind: rare, and looking for one takes long
+        text = json.dumps(_plain(data), default=str)
+    return text + "\n"
+
+
+def _dict_or_text(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -51,6 +51,10 @@ class Source:
     def training_key(self) -> str:
         return key_of(TRAIN, self.identity)
 
+    @cached_property
+    def written_identity(self) -> str:
+        return _canonical(self.identity)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -117,7 +121,9 @@ class Plan:
     # -- pieces of work --------------------------------------------------------------------------
 
     def cell_key(self, source: Source, target: Target) -> str:
-        return key_of(CELL, self._cell_identity(source, target))
+        """``key_of(CELL, ...)``; what all cells of a target share is written out once, for there are many."""
+        before, after = self._around_prompts[target.name, source.task == target.name]
+        return _hashed(before + source.written_identity + after)
 
     def no_prompt_key(self, target: Target) -> str:
         return key_of(FLOOR, self._no_prompt_identity(target))
@@ -167,12 +173,25 @@ class Plan:
                 if source.task == target.name:
                     identity = self._random_identity(source, target)
                     yield _item(FLOOR, identity, {"floor": RANDOM, **names}, needs)
-                yield _item(CELL, self._cell_identity(source, target), names, needs)
+                work = {**names, "identity": self._cell_identity(source, target)}
+                yield Item(self.cell_key(source, target), CELL, work, needs)
 
     def _cell_identity(self, source: Source, target: Target) -> dict[str, Any]:
         # On its own task a prompt is scored on all rows, elsewhere without those that it was trained on.
         own = source.task == target.name
         return {"prompt": source.identity, "own_task": own, **self._scored_on(target)}
+
+    @cached_property
+    def _around_prompts(self) -> dict[tuple[str, bool], tuple[str, str]]:
+        """By target and whether it is the prompt's own: a cell's identity before and behind the prompt's."""
+        found = {}
+        for target in self.targets:
+            for own in (False, True):
+                parts = {"own_task": own, **self._scored_on(target)}
+                before = _canonical([CELL, {name: parts[name] for name in parts if name < "prompt"}])
+                after = _canonical({name: parts[name] for name in parts if name > "prompt"})
+                found[target.name, own] = f'{before[:-2]},"prompt":', f",{after[1:]}]"
+        return found
 
     def _no_prompt_identity(self, target: Target) -> dict[str, Any]:
         return {"floor": NO_PROMPT, "room": target.room, **self._scored_on(target)}
@@ -223,13 +242,21 @@ class Plan:
         """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
         with whole(folder):
             plan = cls.from_dict(read_plan(folder)["plan"])
-            plan.items()
+            for target in plan.targets:  # what is missing there would stop whoever asks for keys
+                plan.no_prompt_key(target)
         return plan
 
 
 def key_of(kind: str, identity: dict[str, Any]) -> str:
     """Twenty-four hex digits of SHA-256 over everything that a result depends on."""
-    canonical = json.dumps([kind, identity], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _hashed(_canonical([kind, identity]))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _hashed(canonical: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:24]
 
 

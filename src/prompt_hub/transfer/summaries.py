@@ -31,7 +31,7 @@ def summary(table: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     types |= dict(zip(foreign["source"], foreign["source_type"], strict=True))
     rows = []
     for seed, cells in foreign.groupby("seed", dropna=False, sort=True):
-        records = cells.to_dict("records")
+        records = cells[_OF_A_PAIR].astype({"n": int, "overlap_removed": int}).to_dict("records")
         for name, alike in GROUPS.items():
             pairs = [pair_of(row) for row in records if row["same_type"] is alike]
             rows.append({"group": name, "seed": seed, **_means(pairs, types, intervals)})
@@ -39,6 +39,12 @@ def summary(table: pd.DataFrame, intervals: bool = True) -> pd.DataFrame:
     found = pd.DataFrame(rows, columns=columns)
     found["seed"] = found["seed"].astype("Int64")
     return found
+
+
+_OF_A_PAIR = [
+    "source", "target", "same_type", "metric", "n", "score", "low", "high", "own", "own_low", "own_high",
+    *FLOORS, "overlap_removed", "gain_low", "gain_high",
+]  # fmt: skip
 
 
 def foreign_cells(table: pd.DataFrame) -> pd.DataFrame:
@@ -79,7 +85,7 @@ def best_sources(table: pd.DataFrame) -> pd.DataFrame:
     foreign = done[done["source_task"] != done["target"]]
     rows = []
     for (target, seed), cells in foreign.groupby(["target", "seed"], dropna=False, sort=False):
-        ranked = cells.sort_values("score", ascending=False, kind="stable").to_dict("records")
+        ranked = cells.sort_values("score", ascending=False, kind="stable").head(2).to_dict("records")
         best, second = ranked[0], ranked[1] if len(ranked) > 1 else None
         rows.append(
             {
@@ -88,7 +94,7 @@ def best_sources(table: pd.DataFrame) -> pd.DataFrame:
                 **{name: best[name] for name in _OF_THE_BEST},
                 "second": second["source"] if second else None,
                 "lead": best["score"] - second["score"] if second else None,
-                "of": len(ranked),
+                "of": len(cells),
             }
         )
     found = pd.DataFrame(rows, columns=["target", "seed", *_OF_THE_BEST, "second", "lead", "of"])

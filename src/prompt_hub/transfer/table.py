@@ -14,7 +14,7 @@ from prompt_hub.evaluation.answers import Answers, interval, intervals, resample
 from prompt_hub.evaluation.pairs import FLOORS, alike
 from prompt_hub.runs.grid import Done, Grid
 from prompt_hub.tasks import Task, majority_answer
-from prompt_hub.transfer.plan import NO_PROMPT, RANDOM, SAMPLE, Plan, Source, Target, whole
+from prompt_hub.transfer.plan import CELL, FLOOR, NO_PROMPT, RANDOM, SAMPLE, Plan, Source, Target, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,36 +43,45 @@ def load_table(folder: str | Path, over_seeds: bool = False) -> pd.DataFrame:
 def load_tables(folder: str | Path, plan: Plan | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """``load_table`` without and with ``over_seeds``. plan: of the folder, where it is read already."""
     plan = plan or Plan.load(Path(folder))
+    single, means = _Frame(), _Frame()
     with whole(Path(folder)):
-        stored = _Stored.of(Path(folder), plan)
-        single: list[dict[str, Any]] = []
-        means: list[dict[str, Any]] = []
+        stored = _Stored.of(Path(folder))
         for target in plan.targets:
             cells = _scored(plan, target, stored)
             of_one: dict[str, list[_Cell]] = defaultdict(list)
             for cell in cells:
                 of_one[cell.source.name].append(cell)
-            rows = {id(cell): _row(target, [cell]) for cell in cells}
-            single += rows.values()
-            means += [
-                rows[id(several[0])] if len(several) == 1 else _row(target, several)
-                for several in of_one.values()
-            ]
             floors, mean_floors = _floor_rows(plan, target, stored)
-            single += floors
-            means += mean_floors
-        return _framed(single), _framed(means)
+            columns = _columns([_row(target, [cell]) for cell in cells])
+            single.add(columns)
+            if len(of_one) < len(cells):
+                columns = _columns([_row(target, several) for several in of_one.values()])
+            means.add(columns)
+            single.add(_columns(floors))
+            means.add(_columns(mean_floors))
+        return single.table(), means.table()
 
 
-def _framed(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    import pandas as pd
+class _Frame:
+    """Rows of the table, kept by column: a hundred thousand dictionaries would take a gigabyte."""
 
-    table = pd.DataFrame(rows, columns=[*_COLUMNS])
-    types = {"Int64": ("seed", "seeds", "n", "overlap_removed"), "boolean": ("same_type", "negative")}
-    for kind, names in types.items():
-        for name in names:
-            table[name] = table[name].astype(kind)
-    return table
+    def __init__(self) -> None:
+        self._columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+
+    def add(self, columns: dict[str, list[Any]]) -> None:
+        for name, values in columns.items():
+            self._columns[name] += values
+
+    def table(self) -> pd.DataFrame:
+        import pandas as pd
+
+        table = pd.DataFrame(self._columns)
+        types = {"Int64": ("seed", "seeds", "n", "overlap_removed"), "boolean": ("same_type", "negative")}
+        return table.astype({name: kind for kind, names in types.items() for name in names})
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row.get(name, np.nan) for row in rows] for name in _COLUMNS}
 
 
 _COLUMNS = (
@@ -83,30 +92,49 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What the table takes of a finished evaluation; all of a hundred thousand would take a gigabyte.
+
+    removed_overlap and prompt_hash are those of cells, floors have none.
+    """
+
+    answers: dict[str, Any]
+    n: int
+    removed_overlap: int
+    prompt_hash: str | None
+    seconds: float
+
+    @classmethod
+    def of(cls, done: Done) -> _Result:
+        found = done.result
+        of_cells = found.get("removed_overlap", 0), found.get("prompt_hash")
+        return cls(found["answers"], found["n"], *of_cells, done.seconds)
+
+
 @dataclass
 class _Stored:
     """Results and errors by key; partial: what races know of cells that are not done."""
 
-    done: dict[str, Done]
+    done: dict[str, _Result]
     failed: dict[str, str]
     partial: dict[str, Answers]
 
     @classmethod
-    def of(cls, folder: Path, plan: Plan) -> _Stored:
+    def of(cls, folder: Path) -> _Stored:
+        done, samples = {}, defaultdict(list)
         with Grid.open(folder, create=False) as grid:
-            wanted = {item.key for item in plan.items()}
-            done, samples = {}, defaultdict(list)
-            for each in grid.results():
-                if each.key in wanted:
-                    done[each.key] = each
-                elif each.kind == SAMPLE:
+            for each in grid.each_result(CELL, FLOOR, SAMPLE):
+                if each.kind == SAMPLE:
                     samples[each.work["of"]].append(Answers.from_dict(each.result["answers"]))
+                else:
+                    done[each.key] = _Result.of(each)
             failed = {each.work.get("of", each.key): each.error for each in grid.failures()}
         partial = {key: Answers.joined(parts) for key, parts in samples.items() if key not in done}
         return cls(done, {key: error for key, error in failed.items() if key not in done}, partial)
 
     def answers(self, key: str) -> Answers | None:
-        return Answers.from_dict(self.done[key].result["answers"]) if key in self.done else None
+        return Answers.from_dict(self.done[key].answers) if key in self.done else None
 
 
 @dataclass
@@ -116,7 +144,7 @@ class _Cell:
     the own, and the gain over no prompt, as far as they are known."""
 
     source: Source
-    done: Done | None = None
+    done: _Result | None = None
     error: str | None = None
     partial: Answers | None = None
     values: dict[str, float] = field(default_factory=dict)
@@ -226,7 +254,7 @@ def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
     parts = [cell.partial for cell in cells if cell.partial is not None]
     status = "done" if len(done) == len(cells) else "partial" if parts else "open"
     status = "failed" if errors else status
-    results = [cell.done.result for cell in done if cell.done is not None]
+    results = [cell.done for cell in done if cell.done is not None]
     row: dict[str, Any] = {
         "kind": "prompt",
         "source": source.name,
@@ -255,10 +283,10 @@ def _row(target: Target, cells: Sequence[_Cell]) -> dict[str, Any]:
         samples = {name: _over_seeds([cell.samples[name] for cell in cells]) for name in known}
         ends = {name: found[0] for name, found in _ends(samples["score"][None], values, samples).items()}
     row |= values
-    row["n"] = min(result["n"] for result in results)
-    row["overlap_removed"] = max(result["removed_overlap"] for result in results)
-    row["seconds"] = sum(cell.done.seconds for cell in done if cell.done is not None)
-    row["prompt_hash"] = results[0]["prompt_hash"] if len(results) == 1 else None
+    row["n"] = min(result.n for result in results)
+    row["overlap_removed"] = max(result.removed_overlap for result in results)
+    row["seconds"] = sum(result.seconds for result in results)
+    row["prompt_hash"] = results[0].prompt_hash if len(results) == 1 else None
     row["low"], row["high"] = ends["score"]
     if "own" in values:
         row["own_low"], row["own_high"] = ends["own"]
