@@ -28,7 +28,8 @@ def test_the_family_comes_from_the_configuration(tiny, kind):
 
 def test_a_misleading_folder_name_does_not_decide_the_family(tiny_folder, tmp_path):
     shutil.copytree(tiny_folder("gpt2"), tmp_path / "my-roberta-t5")
-    assert load_backbone(str(tmp_path / "my-roberta-t5")).family == "causal_lm"
+    found = load_backbone(tmp_path / "my-roberta-t5")
+    assert (found.family, found.name) == ("causal_lm", str(tmp_path / "my-roberta-t5"))
 
 
 @pytest.mark.parametrize(

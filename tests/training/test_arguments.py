@@ -63,3 +63,8 @@ def test_impossible_values_are_named(tmp_path, changes, named):
 
 def test_nothing_is_reported_to_trackers_unless_asked(tmp_path):
     assert PromptTrainingArguments(output_dir=str(tmp_path)).report_to == []
+
+
+def test_paths_are_taken_as_their_text(tmp_path):
+    args = PromptTrainingArguments(str(tmp_path), backbone=tmp_path / "gpt2", data_dir=tmp_path / "data")
+    assert (args.backbone, args.data_dir) == (str(tmp_path / "gpt2"), str(tmp_path / "data"))

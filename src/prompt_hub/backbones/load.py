@@ -54,7 +54,7 @@ def cache_folder() -> Path:
 
 
 def load_backbone(
-    name: str,
+    name: str | os.PathLike[str],
     *,
     revision: str | None = None,
     device: str | torch.device | Mapping[str, Any] | None = None,
@@ -70,6 +70,7 @@ def load_backbone(
     and ``4bit`` (NF4) quantise the layers' weights with bitsandbytes and compute in what ``auto`` is. Raises
     ``UserError`` for anything that cannot be loaded.
     """
+    name = os.fspath(name)
     spread = device if isinstance(device, Mapping) or device == BALANCED else None
     bits = dtype if dtype in QUANTIZED else None
     alone: Any = None if spread else device

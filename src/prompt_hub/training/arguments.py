@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -107,6 +108,10 @@ class PromptTrainingArguments(TrainingArguments):
     model_parallel: bool | None = field(default=None, metadata=_old("Launch with accelerate or torchrun."))
 
     def __post_init__(self) -> None:
+        for name in ("backbone", "dataset", "data_dir"):
+            value = getattr(self, name)
+            if isinstance(value, os.PathLike):
+                setattr(self, name, os.fspath(value))
         self.eval_strategy = self._renamed("evaluation_strategy", "eval_strategy", self.eval_strategy)
         self.output_dir = self._renamed("out_dir_root", "output_dir", self.output_dir)
         if self.checkpoint is not None:
