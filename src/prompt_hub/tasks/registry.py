@@ -32,12 +32,12 @@ def task_file_problems(path: str | os.PathLike[str]) -> list[str]:
 
 def task_names() -> list[str]:
     """Names of the tasks that come with the package, sorted; reads no file."""
-    return sorted(path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.yaml"))
+    return list(_names())
 
 
 def get_task(name: str) -> Task:
     """A task by its name, an alias (case, ``-`` and ``_`` do not matter) or the path of a YAML file."""
-    if name in task_names():
+    if name in _names():
         return _registered(name)
     if name.endswith(_SUFFIXES):
         return load_task_file(name)
@@ -64,6 +64,12 @@ def registered_name(name: str) -> str:
 def list_tasks() -> list[Task]:
     """Every task that comes with the package, by name."""
     return [_registered(name) for name in task_names()]
+
+
+@cache
+def _names() -> tuple[str, ...]:
+    found = (path.relative_to(_FOLDER).with_suffix("") for path in _FOLDER.rglob("*.yaml"))
+    return tuple(sorted(path.as_posix() for path in found))
 
 
 @cache
