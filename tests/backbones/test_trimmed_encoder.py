@@ -9,8 +9,9 @@ import pytest
 import torch
 import transformers
 from test_families import LENGTHS, ONE_PIECE, SEVERAL_PIECES, assert_close, make_batch, make_prompt
+from transformers.activations import NewGELUActivation
 
-from prompt_hub.backbones import Batch, MixedPrompts, Placement
+from prompt_hub.backbones import Batch, MixedPrompts, Placement, load_backbone
 from prompt_hub.backbones.masked_lm import MaskedLM
 from prompt_hub.backbones.packed_runs import NotPackable
 from prompt_hub.neurons.ablation import held_neurons
@@ -262,3 +263,29 @@ def test_a_text_may_be_read_at_several_positions(bert):
     found = bert._logits_at_mask(prompt, batch, rows)
     assert found.shape == (2, 3, 2)
     assert_close(found, bert._plain_logits(prompt, batch, rows))
+
+
+def test_gelu_in_steps_is_one_kernel_also_where_layers_run_again(tiny_folder):
+    backbone = load_backbone(tiny_folder("bert"))
+    for layer in backbone.model.bert.encoder.layer:
+        layer.intermediate.intermediate_act_fn = StepwiseGELU()
+    batch = make_batch(backbone)
+    assert backbone.path == "trimmed"
+    assert_both_ways(backbone, batch)
+    StepwiseGELU.calls = 0
+    with_gradient(backbone.label_logits, make_prompt(backbone), batch)
+    with backbone.recomputed():
+        again = with_gradient(backbone.label_logits, make_prompt(backbone), batch)
+    assert StepwiseGELU.calls == 0
+    expected = with_gradient(backbone.reference_label_logits, make_prompt(backbone), batch)
+    assert StepwiseGELU.calls > 0
+    for value, reference in zip(again, expected, strict=True):
+        assert_close(value, reference)
+
+
+class StepwiseGELU(NewGELUActivation):
+    calls = 0
+
+    def forward(self, values):
+        StepwiseGELU.calls += 1
+        return super().forward(values)

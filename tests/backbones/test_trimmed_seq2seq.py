@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 from test_families import LENGTHS, ONE_PIECE, SEVERAL_PIECES, assert_close, make_batch, make_prompt
+from transformers.activations import NewGELUActivation
 
 from prompt_hub.backbones import MixedPrompts
 from prompt_hub.backbones.seq2seq_lm import Seq2SeqLM
@@ -162,3 +163,16 @@ def test_other_models_run_trimmed(name, settings):
     backbone = Seq2SeqLM(name, model, None)
     assert backbone.path == "trimmed"
     assert_both_ways(backbone, make_batch(backbone))
+
+
+def test_the_encoders_gelu_is_one_kernel(tiny, monkeypatch):
+    backbone, rows = tiny("t5-v1.1"), []
+    whole = NewGELUActivation.forward
+    monkeypatch.setattr(
+        NewGELUActivation, "forward", lambda self, values: rows.append(values.shape[1]) or whole(self, values)
+    )
+    batch = make_batch(backbone)
+    with_gradient(backbone.label_logits, make_prompt(backbone), batch)
+    with torch.no_grad():
+        backbone.label_logits(make_prompt(backbone), batch, ONE_PIECE)
+    assert rows and set(rows) == {1}, "the decoder's one step is left to the model"

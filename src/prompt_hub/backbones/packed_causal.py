@@ -2,8 +2,8 @@
 
 The layers are the model's own. What changes for the time of one forward: attention (``shared_attention.py``,
 registered with transformers as an attention implementation), so that texts stand one behind another without
-padding; the last layer, which answers at the read positions only; and GPT-2's activation function, which
-torch has as one kernel. So no list of architectures is kept: a model qualifies when its attention can be
+padding; the last layer, which answers at the read positions only; and GPT-2's activation function
+(``tanh_gelu.py``). So no list of architectures is kept: a model qualifies when its attention can be
 exchanged and a small forward gives what the plain one gives (``packed_check.py``).
 
 Shape letters as in ``base.py``; ``N`` real tokens of a batch, ``A`` attention heads, ``K`` key/value heads,
@@ -19,7 +19,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prompt_hub.backbones.packed_runs import (
@@ -33,6 +32,7 @@ from prompt_hub.backbones.packed_runs import (
 )
 from prompt_hub.backbones.packing import Continuations, Packing
 from prompt_hub.backbones.recomputing import run_again_in
+from prompt_hub.backbones.tanh_gelu import tanh_gelu, tanh_gelus_of
 
 ATTENTION = "prompt_hub_shared"
 """The name under which transformers' models find the attention of this module."""
@@ -87,7 +87,7 @@ class PackedCausal:
         self.model = model
         self.decoder, layers = layers_of(model)
         self.last_layer = layers[-1]
-        self.activations = [module for module in model.modules() if _is_tanh_gelu(module)]
+        self.activations = tanh_gelus_of(model)
         AttentionInterface.register(ATTENTION, torch.compiler.disable(_attention))
 
     def keys(self, rows: Tensor) -> Keys:
@@ -156,7 +156,7 @@ class PackedCausal:
             stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
             config._attn_implementation = ATTENTION
             for module in self.activations:
-                stack.enter_context(exchanged(module, _tanh_gelu))
+                stack.enter_context(exchanged(module, tanh_gelu))
             for module, forward in run.exchanges(self.decoder, self.last_layer):
                 stack.enter_context(exchanged(module, forward))
             yield
@@ -174,16 +174,6 @@ def layers_of(model: Any) -> tuple[Any, nn.ModuleList]:
     if len(found) != 1:
         raise NotPackable("its list of layers was not found")
     return found[0]
-
-
-def _is_tanh_gelu(module: nn.Module) -> bool:
-    from transformers.activations import FastGELUActivation, NewGELUActivation
-
-    return isinstance(module, (NewGELUActivation, FastGELUActivation))
-
-
-def _tanh_gelu(values: Tensor) -> Tensor:
-    return F.gelu(values, approximate="tanh")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ Shape letters as in ``base.py``; here ``S`` counts prompt rows too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -20,6 +20,8 @@ from prompt_hub.backbones.exchanged_attention import Attending, attending
 from prompt_hub.backbones.packed_causal import exchanged, layers_of
 from prompt_hub.backbones.packed_runs import KeysKnown, NotPackable, until_keys
 from prompt_hub.backbones.prompt_maps import PromptMaps
+from prompt_hub.backbones.recomputing import run_again_in
+from prompt_hub.backbones.tanh_gelu import tanh_gelu, tanh_gelus_of
 
 
 class TrimmedEncoder:
@@ -33,6 +35,7 @@ class TrimmedEncoder:
         self.last = layers[-1]
         # In a model of one layer the first is the last, which runs twice.
         self.maps = PromptMaps(layers[0], run) if len(layers) > 1 else None
+        self.activations = tanh_gelus_of(model)
 
     @contextmanager
     def running(self, read: Tensor, alike: int) -> Iterator[None]:
@@ -42,12 +45,20 @@ class TrimmedEncoder:
         batch; those behind them get no gradient. 0 where that is not known.
         """
         last = _LastLayer(self.last, self.last.forward, read)
-        with exchanged(self.last, last.forward):
-            if self.maps is None:
-                yield
-                return
-            with self.maps.once(alike):
-                yield
+        with ExitStack() as stack:
+            stack.enter_context(exchanged(self.last, last.forward))
+            stack.enter_context(self._activating())
+            stack.enter_context(run_again_in(self._activating))
+            if self.maps is not None:
+                stack.enter_context(self.maps.once(alike))
+            yield
+
+    @contextmanager
+    def _activating(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for module in self.activations:
+                stack.enter_context(exchanged(module, tanh_gelu))
+            yield
 
 
 class _LastLayer(Attending):

@@ -3,8 +3,8 @@
 A step asks the encoder's positions once, so keys and values of all of them are more than it needs: the
 score of a query q at position x is q . (K x) = (K' q) . x, and the mixed values are V (sum of shares times
 x). So the two maps run over the queries instead of over the positions (DeepSeek-AI 2024, "DeepSeek-V2",
-absorbs them so). The encoder's first layer maps the prompt once (``prompt_maps.py``). The layers stay the
-model's own.
+absorbs them so). The encoder's first layer maps the prompt once (``prompt_maps.py``); T5 v1.1's activation
+function there is one kernel (``tanh_gelu.py``). The layers stay the model's own.
 
 Shape letters as in ``base.py``; here ``S`` counts prompt rows too, ``n`` decoder steps, ``A`` attention
 heads, ``D`` head width.
@@ -24,6 +24,7 @@ from prompt_hub.backbones.packed_causal import exchanged
 from prompt_hub.backbones.packed_runs import NotPackable
 from prompt_hub.backbones.prompt_maps import PromptMaps
 from prompt_hub.backbones.recomputing import layer_stacks
+from prompt_hub.backbones.tanh_gelu import tanh_gelu, tanh_gelus_of
 
 MOST_STEPS = 8
 """Queries a row up to which mapping them costs less than mapping the positions (head width 32 and more)."""
@@ -42,11 +43,15 @@ class TrimmedSeq2Seq:
             raise NotPackable("its encoder's list of layers was not found")
         self.maps = PromptMaps(stacks[0][0], run)
         self.crosses = _cross_attentions(model, run)
+        self.activations = tanh_gelus_of(model.get_encoder())
 
     @contextmanager
     def encoding(self, alike: int) -> Iterator[None]:
         """alike: as ``PromptMaps.once`` takes it."""
-        with self.maps.once(alike):
+        with ExitStack() as stack:
+            for module in self.activations:
+                stack.enter_context(exchanged(module, tanh_gelu))
+            stack.enter_context(self.maps.once(alike))
             yield
 
     @contextmanager
