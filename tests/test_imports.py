@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "prompt_hub"
 # From the ground floor up; a room imports only rooms listed before it (and itself).
 FLOORS = [
     ["errors"],
+    ["reading"],
     ["atomic", "documents", "progress"],
     ["mini"],
     ["backbones"],

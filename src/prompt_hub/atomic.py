@@ -18,6 +18,7 @@ except ImportError:  # Windows
 
 
 _UNFINISHED = ".part"
+_ALONE = ".at-work"
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -106,6 +107,50 @@ def locked(folder: Path, shared: bool = False) -> Iterator[None]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Inside the block no other process does ``what`` in ``folder``; ``UserError`` where one is at it.
+
+    Unlike under ``locked`` others may read and replace files. The lock is the operating system's, on a
+    hidden file that is gone afterwards; without one, or a place for the file, the block runs all the same.
+    """
+    path, descriptor = folder / _ALONE, None
+    if fcntl is not None:
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+        descriptor = _held(
+            path, f"Another process {what} in {folder}. Wait for it, or choose another folder."
+        )
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # while it is locked: whoever waits for it sees that it is gone
+            os.close(descriptor)
+
+
+def _held(path: Path, otherwise: str) -> int | None:
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            raise UserError(otherwise) from None
+        except FileNotFoundError:
+            pass
+        except OSError:
+            os.close(descriptor)
+            return None
+        os.close(descriptor)
 
 
 def _temporary(path: Path) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from prompt_hub.errors import UserError
+from prompt_hub.reading import open_regular, parse_json
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
@@ -61,7 +62,11 @@ def read_yaml(path: Path, what: str, *, all_text: bool = False) -> Any:
 
     what: it should be, such as ``task file``. all_text: numbers and booleans stay as they are written.
     """
-    text = read_text(path, what)
+    return parse_yaml(read_text(path, what), path, what, all_text=all_text)
+
+
+def parse_yaml(text: str, path: Path, what: str, *, all_text: bool = False) -> Any:
+    """``read_yaml`` of a text that stands in ``path``."""
     try:
         return yaml.load(text, Loader=_TextLoader if all_text else _ValueLoader)
     # Of a date that there is not, and of a number that is too long, SafeLoader reports a ValueError.
@@ -76,18 +81,19 @@ def read_yaml(path: Path, what: str, *, all_text: bool = False) -> Any:
 def read_json(path: Path, what: str) -> Any:
     """Of a file of at most 1 MB."""
     try:
-        return json.loads(read_text(path, what))
-    except (ValueError, RecursionError) as error:
+        return parse_json(read_text(path, what))
+    except ValueError as error:
         raise UserError(f"{path} is not a valid {what}: {error}") from error
 
 
 def read_text(path: Path, what: str) -> str:
     """UTF-8 of at most 1 MB, without a byte order mark."""
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise UserError(f"{path} has {size:,} bytes; of a {what} at most {MAX_BYTES:,} are read.")
-        return path.read_text(encoding="utf-8-sig")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise UserError(f"{path} has {size:,} bytes; of a {what} at most {MAX_BYTES:,} are read.")
+            return file.read(MAX_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"Cannot read {what} {path}: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:

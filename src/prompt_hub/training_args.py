@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from transformers import HfArgumentParser
 
 from prompt_hub.errors import UserError
+from prompt_hub.reading import parse_json, read_regular
 from prompt_hub.training.arguments import PromptTrainingArguments
 
 __all__ = ["PromptTrainingArguments", "parse_arguments"]
@@ -26,7 +26,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> PromptTrainingArgument
         return parser.parse_args_into_dataclasses(given)[0]
     path = Path(given[0])
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(read_regular(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"Arguments file {path} cannot be read: {error}") from None
     if not isinstance(values, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,9 +16,18 @@ stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
 
+_HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Characters that command a terminal, turn the direction of what stands beside them, or cannot be written."""
+
+
+def visible(text: str) -> str:
+    """With hidden characters written out, such as ``\\x1b``: names and texts may be a stranger's."""
+    return _HIDDEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def say(message: str, style: str | None = None) -> None:
     """A line for people, as it is (no markup in names)."""
-    stderr.print(escape(message), style=style, soft_wrap=True)
+    stderr.print(escape(visible(message)), style=style, soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -36,11 +46,11 @@ def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], console: Console = stderr
 ) -> None:
     """A table for people; ``console`` is stdout where the table is the answer itself."""
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=escape(visible(title)), title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(escape(visible(column)), overflow="fold")
     for row in rows:
-        table.add_row(*(escape(str(cell)) for cell in row))
+        table.add_row(*(escape(visible(str(cell))) for cell in row))
     console.print(table)
 
 

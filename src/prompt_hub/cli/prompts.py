@@ -10,7 +10,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.cli.prompts_shared import publish, pull, push, search
-from prompt_hub.cli.saving import save_where_free
+from prompt_hub.cli.saving import folder_named, save_where_free
 from prompt_hub.errors import UserError, unknown_name
 
 app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export, share.")
@@ -109,10 +109,11 @@ def import_(
         prompts = import_prompts(source, **known, failures=failures)
     written: list[dict[str, Any]] = []
     first: dict[str, str] = {}
+    alone = len(prompts) + len(failures) == 1
+    folders = {name: output if alone else output / folder_named(name) for name in prompts}
     for name, prompt in prompts.items():
-        folder = output if len(prompts) + len(failures) == 1 else output / name.replace("/", "--")
         twin = first.setdefault(prompt.hash, name)
-        entry = save_where_free(prompt, folder, "" if twin == name else twin)
+        entry = save_where_free(prompt, folders[name], "" if twin == name else twin)
         written.append(entry if twin == name else {**entry, "same_as": twin})
     for name, reason in failures.items():
         warn(f"{name}: {reason}")

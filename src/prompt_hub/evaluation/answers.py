@@ -98,10 +98,19 @@ class Answers:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Answers:
+        """Raises ``ValueError`` where the numbers of rows do not fit together."""
         total, kept = stored["total"], stored["rows"]
-        rows = np.arange(total) if kept is None else np.flatnonzero(_unpack(kept))
         names = ("scores", "predictions", "references")
-        return cls(total, rows, **{name: _unpack(stored[name]) for name in names if name in stored})
+        columns = {name: _unpack(stored[name]) for name in names if name in stored}
+        lengths = {len(values) for values in columns.values()}
+        # Before any row is counted out: a number is quickly written.
+        known = lengths.pop() if kept is None and lengths else len(_unpack(kept)) if kept is not None else 0
+        if known != total:
+            raise ValueError(f"answers to {known} rows are said to be of {total}")
+        rows = np.arange(total) if kept is None else np.flatnonzero(_unpack(kept))
+        if any(len(values) != len(rows) for values in columns.values()):
+            raise ValueError(f"not every answer to {len(rows)} rows is there")
+        return cls(total, rows, **columns)
 
 
 def resampled_scores(
@@ -170,7 +179,10 @@ def _pack(values: np.ndarray) -> dict[str, Any]:
 
 
 def _unpack(stored: dict[str, Any]) -> np.ndarray:
-    data = base64.b64decode(stored["base64"])
-    if stored["as"] == "bits":
-        return np.unpackbits(np.frombuffer(data, np.uint8), count=stored["n"]).astype(np.float64)
+    data, n = base64.b64decode(stored["base64"]), stored["n"]
+    is_bits = stored["as"] == "bits"
+    if len(data) != (-(-n // 8) if is_bits else 4 * n):
+        raise ValueError(f"{len(data)} bytes are said to hold {n} numbers")
+    if is_bits:
+        return np.unpackbits(np.frombuffer(data, np.uint8), count=n).astype(np.float64)
     return np.frombuffer(data, "<f4").astype(np.float64)

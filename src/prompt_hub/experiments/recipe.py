@@ -28,6 +28,8 @@ SCALES = ("mini", "smollm", "paper")
 MOST_COMMANDS = 10_000
 """Of a recipe: a short one may name more combinations than a machine has memory for."""
 
+_REFUSED = (["reproduce"], ["prompts", "push"], ["prompts", "pull"], ["prompts", "publish"])
+
 _NAME = re.compile(r"\{([\w-]+)(?:\.([\w-]+))?\}")
 
 
@@ -88,6 +90,7 @@ def commands(recipe: Recipe, scale: str, given: Mapping[str, Any]) -> list[list[
             chosen = {**values, **dict(zip(step.each, items, strict=True))}
             words = [_filled(word, chosen, recipe.name) for word in step.words]
             found.append([argument for arguments in words for argument in arguments])
+            _check_verb(found[-1], recipe.name)
     return found
 
 
@@ -182,6 +185,15 @@ def _words(run: str, where: str) -> tuple[str, ...]:
         return tuple(shlex.split(run))
     except ValueError as error:
         raise UserError(f"Recipe {where}: 'run' of a step cannot be read: {error}. It is {run!r}.") from None
+
+
+def _check_verb(arguments: list[str], recipe: str) -> None:
+    for refused in _REFUSED:
+        if arguments[: len(refused)] == refused:
+            raise UserError(
+                f"Recipe {recipe!r}: a step may not run {' '.join(refused)!r}. A recipe that runs recipes "
+                "may never end, and prompts are sent and fetched by hand. Remove the step."
+            )
 
 
 def _is_step(step: Any) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prompt_hub.atomic import write_file
 from prompt_hub.errors import UserError
 from prompt_hub.reports.figures import for_print
 from prompt_hub.reports.html.blocks import Figure, Page, Score, Section, Table, text_of
-from prompt_hub.reports.tables import latex_table, latex_text, markdown_table
+from prompt_hub.reports.tables import latex_comment, latex_table, latex_text, markdown_table
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -58,7 +59,7 @@ def _table(table: Table, folder: Path) -> Iterator[Path]:
     yield _written(folder / f"{table.name}.md", f"{table.title}:\n\n{markdown_table(table.head, words)}\n")
     head = [latex_text(name) for name in table.head]
     body = [[latex_text(word) for word in row] for row in words]
-    yield _written(folder / f"{table.name}.tex", f"% {table.title}\n{latex_table(head, body)}\n")
+    yield _written(folder / f"{table.name}.tex", f"{latex_comment(table.title)}\n{latex_table(head, body)}\n")
     rows = list(plain_rows(table))
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
@@ -89,5 +90,6 @@ def plain_rows(table: Table) -> Iterator[dict[str, Any]]:
 
 def _written(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    # What was read may hold half of a surrogate pair, which no file takes.
+    write_file(path, text.encode("utf-8", "backslashreplace"))
     return path

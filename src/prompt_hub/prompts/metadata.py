@@ -10,13 +10,13 @@ import hashlib
 import json
 import math
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from prompt_hub.errors import UserError
+from prompt_hub.reading import open_regular, parse_json
 from prompt_hub.runs.records import now, package_versions
 
 SCHEMA_VERSION = 1
@@ -147,9 +147,8 @@ class PromptMetadata:
 def read_json(path: Path) -> Any:
     """Parses a JSON file of at most 4 MB; anything odd is a ``UserError`` that names the file."""
     try:
-        return json.loads(read_bounded(path, MAX_JSON_BYTES).decode("utf-8"), parse_constant=_refuse_constant)
-    except RecursionError:
-        raise UserError(f"{path} is nested too deeply to be a prompt's description.") from None
+        text = read_bounded(path, MAX_JSON_BYTES).decode("utf-8")
+        return parse_json(text, parse_constant=_refuse_constant)
     except UserError:
         raise
     except ValueError as error:
@@ -166,14 +165,11 @@ def read_metadata(folder: Path) -> PromptMetadata:
 def read_bounded(path: Path, limit: int) -> bytes:
     """The bytes of a regular file of at most ``limit`` bytes."""
     try:
-        # Without O_NONBLOCK, opening a named pipe put in a file's place would hang.
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path} is not a regular file.")
-            if status.st_size > limit:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
                 raise UserError(
-                    f"{path} has {status.st_size:,} bytes; at most {limit:,} are read. Is it a prompt at all?"
+                    f"{path} has {size:,} bytes; at most {limit:,} are read. Is it a prompt at all?"
                 )
             return file.read(limit)
     except OSError as error:

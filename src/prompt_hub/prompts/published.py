@@ -147,7 +147,10 @@ def publish(folder: str | os.PathLike[str]) -> tuple[Index, dict[str, str]]:
         )
     prompts = [item.to_dict() for item in items.values()]
     contents = {"kind": _KIND, "version": VERSION, "created": now(), "prompts": prompts}
-    write_file(root / INDEX_NAME, (json.dumps(contents, indent=1) + "\n").encode())
+    try:
+        write_file(root / INDEX_NAME, (json.dumps(contents, indent=1) + "\n").encode())
+    except OSError as error:
+        raise UserError(f"Cannot write {root / INDEX_NAME}: {error.strerror or error}.") from None
     return Index(str(root), items), left_out
 
 

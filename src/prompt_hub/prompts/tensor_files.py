@@ -125,6 +125,11 @@ def read_numpy(path: Path) -> dict[str, Tensor]:
             for member in archive.infolist():
                 if not member.filename.endswith(".npy"):
                     continue
+                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    # zipfile unfolds the others whole, whatever size is declared.
+                    raise UserError(
+                        f"{path}[{member.filename!r}] is compressed in a way that numpy never uses."
+                    )
                 total += member.file_size
                 if total > MAX_TENSOR_BYTES:
                     raise UserError(f"{path} would unpack to more than {MAX_TENSOR_BYTES:,} bytes.")

@@ -41,3 +41,8 @@ def latex_table(
 def latex_text(text: str) -> str:
     """Text with what LaTeX would take for commands escaped."""
     return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def latex_comment(text: str) -> str:
+    """A line that LaTeX does not read, however many ``text`` has."""
+    return f"% {' '.join(text.split())}"

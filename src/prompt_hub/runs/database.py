@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 
 from prompt_hub.errors import UserError
@@ -13,6 +14,8 @@ from prompt_hub.errors import UserError
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x50484742  # "PHGB": tells our files from other programs' databases
 BUSY_SECONDS = 60.0
+_LONGEST = 2**28
+"""Bytes of a value: answers to some hundred million rows."""
 
 _SCHEMA = """
 CREATE TABLE items (
@@ -67,6 +70,8 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    _check_header(path)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
     _use_write_ahead_log(connection)
     # A finished item outlives a power cut too, for some milliseconds an item.
     connection.execute("PRAGMA synchronous = FULL")
@@ -79,14 +84,49 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        elif application != APPLICATION_ID:
-            raise UserError(f"{path} is the database of another program. Choose another folder.")
-        elif version != SCHEMA_VERSION:
-            age = "an older" if version < SCHEMA_VERSION else "a newer"
-            raise UserError(
-                f"{path} was written by {age} version of Prompt Hub: schema {version}, this one reads schema "
-                f"{SCHEMA_VERSION}. Go on with that version, or choose another folder."
-            )
+        else:
+            _check_owner(path, application, version)
+            if _schema_of(connection) != _own_schema():
+                raise UserError(
+                    f"{path} was changed: its tables are not those of a grid. Restore it from a copy, or "
+                    "choose another folder."
+                )
+
+
+def _check_header(path: Path) -> None:
+    """By the file's first bytes, so that what is refused is not even opened as a database, which changes it.
+
+    Of a new grid they are still zero: its first transaction lies in the log beside the file.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    version, application = (int.from_bytes(head[place : place + 4], "big") for place in (60, 68))
+    if head.startswith(b"SQLite format 3\0") and (version or application):
+        _check_owner(path, application, version)
+
+
+def _check_owner(path: Path, application: int, version: int) -> None:
+    if application != APPLICATION_ID:
+        raise UserError(f"{path} is the database of another program. Choose another folder.")
+    if version != SCHEMA_VERSION:
+        age = "an older" if version < SCHEMA_VERSION else "a newer"
+        raise UserError(
+            f"{path} was written by {age} version of Prompt Hub: schema {version}, this one reads schema "
+            f"{SCHEMA_VERSION}. Go on with that version, or choose another folder."
+        )
+
+
+def _schema_of(connection: sqlite3.Connection) -> set[tuple[str, str, str | None]]:
+    """Type, name and definition of all that is declared; a view or a trigger would run at every query."""
+    return {tuple(row) for row in connection.execute("SELECT type, name, sql FROM sqlite_master")}
+
+
+@cache
+def _own_schema() -> set[tuple[str, str, str | None]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for statement in _SCHEMA.split(";"):
+            connection.execute(statement)
+        return _schema_of(connection)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

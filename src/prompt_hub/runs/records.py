@@ -22,6 +22,7 @@ from typing import Any
 
 from prompt_hub.atomic import write_file
 from prompt_hub.errors import UserError
+from prompt_hub.reading import parse_json, read_regular
 
 RECORD_VERSION = 1
 _PACKAGES = (
@@ -97,12 +98,12 @@ class Record:
     def load(cls, path: Path) -> Record | None:
         """The record, or None where there is none. Raises ``UserError`` for a file that is not one."""
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = parse_json(read_regular(path).decode("utf-8"))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise UserError(f"Record {path} cannot be read ({error}). Remove it to start anew.") from None
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise DamagedRecord(f"Record {path} is damaged ({error}). Remove it to start anew.") from None
         if not isinstance(data, dict):
             raise DamagedRecord(f"Record {path} is damaged. Remove it to start anew.")

@@ -13,11 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from prompt_hub.errors import UserError
+from prompt_hub.reading import open_regular, read_regular
 
 SUFFIXES = (".jsonl", ".csv", ".tsv", ".json", ".parquet")
 
 _LONGEST_FIELD = 2**31 - 1
 """The largest limit that fits a C long everywhere; a field is a whole document at times."""
+
+
+_PARQUET_ROWS = 256
+"""Of Parquet that are unfolded at a time."""
+_MOST_UNFOLDED, _SMALL, _SMALL_ROWS = 100, 2**28, 100_000
+"""Bytes that a byte of Parquet may become, beside some that are no matter, and rows beside one a byte."""
+_UNFOLDS = "{} would unfold to {}; it has {:,} bytes. Is it a table of texts? Save it as .jsonl."
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     if not data.strip():
@@ -202,14 +210,32 @@ def _columns_of(rows: list[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for row in rows for name in row.values))
 
 
+def _check_unfolding(path: Path, size: int, declared: Any) -> None:
+    """A Parquet file may hold millions of rows in some kilobytes: those of a table of texts it does not."""
+    if declared.num_rows > size + _SMALL_ROWS:
+        raise UserError(_UNFOLDS.format(path, f"{declared.num_rows:,} rows", size))
+    unfolded = sum(declared.row_group(number).total_byte_size for number in range(declared.num_row_groups))
+    if unfolded > _MOST_UNFOLDED * size + _SMALL:
+        raise UserError(_UNFOLDS.format(path, f"{unfolded:,} bytes", size))
+
+
 def _read_parquet(path: Path) -> Table:
     import pyarrow
     import pyarrow.parquet
 
+    rows: list[Row] = []
     try:
-        table = pyarrow.parquet.read_table(path, memory_map=False, partitioning=None)
-        columns = tuple(table.column_names)
-        rows = [Row(number, values) for number, values in enumerate(table.to_pylist(), start=1)]
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            table = pyarrow.parquet.ParquetFile(file)
+            columns = tuple(table.schema_arrow.names)
+            _check_unfolding(path, size, table.metadata)
+            taken = 0
+            for batch in table.iter_batches(_PARQUET_ROWS):
+                taken += batch.nbytes
+                if taken > _MOST_UNFOLDED * size + _SMALL:
+                    raise UserError(_UNFOLDS.format(path, f"{taken:,} bytes and more", size))
+                rows += (Row(len(rows) + place, row) for place, row in enumerate(batch.to_pylist(), 1))
     except FileNotFoundError as error:
         raise UserError(f"Cannot read {path}: No such file or directory.") from error
     except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:

@@ -127,7 +127,12 @@ def label_key(raw: Any) -> str:
         return str(raw).lower()
     if isinstance(raw, float) and raw.is_integer():
         return str(int(raw))
-    return str(raw).strip()
+    key = str(raw).strip()
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"Label {key!r} holds half of a surrogate pair. Write the whole character.") from None
+    return key
 
 
 def _spellings(raw: Any, key: str) -> Iterator[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from prompt_hub.documents import parse_yaml, read_text
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.mini.generator import MAKERS, SEED, rows
 from prompt_hub.tasks.files import SUFFIXES, read_table
@@ -132,6 +134,7 @@ def _from_folder(task: Task, split: str, root: Path, limit: int | None, seed: in
 
 def _from_repository(task: Task, split: str, folder: Path, limit: int | None, seed: int) -> Split:
     """A data set repository on disk, in any layout that ``datasets.load_dataset`` understands."""
+    _check_card(folder)
     try:
         dataset = _load_dataset(task, split, str(folder.resolve()), local=True)
     except Exception as error:  # load_dataset raises errors of a dozen unrelated classes.
@@ -140,6 +143,26 @@ def _from_repository(task: Task, split: str, folder: Path, limit: int | None, se
             f"{_first_line(error)}."
         ) from error
     return _split_of_dataset(task, split, dataset, str(folder), limit, seed)
+
+
+def _check_card(folder: Path) -> None:
+    """``UserError`` where the repository's README.md has rows fetched from elsewhere."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return
+    what = "description of a data set"
+    front = re.match(r"\s*---\s*\n(.*?\n)---\s*(\n|$)", read_text(card, what), re.DOTALL)
+    described = parse_yaml(front[1], card, what, all_text=True) if front else None
+    waiting = [described.get("configs")] if isinstance(described, dict) else []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, (dict, list)):
+            waiting += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and ("://" in value or ".." in value or os.path.isabs(value)):
+            raise UserError(
+                f"{card} names {value!r} for its rows; only files of the folder are read. Copy them there, "
+                "and name them so in 'configs'."
+            )
 
 
 def _from_generator(task: Task, split: str, limit: int | None, seed: int) -> Split:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prompt_hub.reports.tables import latex_table, latex_text, markdown_table
+from prompt_hub.reports.tables import latex_comment, latex_table, latex_text, markdown_table
 from prompt_hub.transfer.plan import Plan
 from prompt_hub.transfer.summaries import best_sources, summary
 from prompt_hub.transfer.table import load_tables
@@ -110,10 +110,11 @@ class Document:
         return "\n\n".join(parts) + "\n"
 
     def latex(self) -> str:
-        parts = [*(f"% {line}" for line in (self.headline, *self.notes)), self.view.latex()]
+        parts = [*(latex_comment(line) for line in (self.headline, *self.notes)), self.view.latex()]
         for means in self.summaries:
             rows = [[latex_text(cell) for cell in row] for row in means.rows]
-            parts += ["", f"% {means.title}", latex_table([latex_text(name) for name in means.head], rows)]
+            head = [latex_text(name) for name in means.head]
+            parts += ["", latex_comment(means.title), latex_table(head, rows)]
         return "\n".join(parts) + "\n"
 
     def csv(self) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prompt_hub.errors import UserError, first_line
+from prompt_hub.reading import parse_json, read_regular
 from prompt_hub.runs.grid import Item
 from prompt_hub.runs.records import write_json
 from prompt_hub.tasks import METRIC_VERSION, Task, task_from_dict
@@ -294,7 +295,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     """What is stored in ``folder``, as it is; ``UserError`` where that is no matrix of this version."""
     path = folder / FILE
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = parse_json(read_regular(path).decode("utf-8"))
         version = stored["schema_version"]
     except FileNotFoundError:
         raise UserError(f"{folder} holds no transfer matrix: {FILE} is not there.") from None

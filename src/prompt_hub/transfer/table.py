@@ -323,7 +323,11 @@ def _floor_rows(
     plan: Plan, target: Target, stored: _Stored
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The floors on all rows of the target: random prompts one a seed, and as their mean over the seeds."""
-    majority = _majority(target.task, target, Answers(target.data["n"], np.arange(target.data["n"])))
+    majority = None
+    if target.references is not None:
+        if len(target.references) != target.data["n"]:
+            raise ValueError(f"{len(target.references)} references of {target.data['n']} rows")
+        majority = _majority(target.task, target, Answers(target.data["n"], np.arange(target.data["n"])))
     floors = [] if majority is None else [_Floor(MAJORITY, None, majority)]
     key = plan.no_prompt_key(target)
     floors.append(_Floor(NO_PROMPT, None, stored.answers(key), stored.failed.get(key)))

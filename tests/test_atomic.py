@@ -1,0 +1,50 @@
+"""One process at a time in a folder, and nothing left of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from prompt_hub.atomic import alone_in
+from prompt_hub.errors import UserError
+
+OTHER = """
+import sys
+from pathlib import Path
+from prompt_hub.atomic import alone_in
+with alone_in(Path(sys.argv[1]), "trains a prompt"):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path):
+    folder = tmp_path / "run"
+    first = subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout.readline() == "in\n"
+    with (
+        pytest.raises(UserError, match="Another process trains a prompt"),
+        alone_in(folder, "trains a prompt"),
+    ):
+        pass
+    first.communicate("")
+    with alone_in(folder, "trains a prompt"):
+        assert [each.name for each in folder.iterdir()] == [".at-work"]
+    assert not list(folder.iterdir())
+
+
+def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
+    first = subprocess.Popen(
+        [sys.executable, "-c", OTHER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout.readline() == "in\n"
+    first.kill()
+    first.wait()
+    assert (tmp_path / ".at-work").exists()
+    with alone_in(tmp_path, "trains a prompt"):
+        pass
+    assert not list(tmp_path.iterdir())
