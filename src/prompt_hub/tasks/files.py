@@ -235,7 +235,7 @@ def _read_parquet(path: Path) -> Table:
                 taken += batch.nbytes
                 if taken > _MOST_UNFOLDED * size + _SMALL:
                     raise UserError(_UNFOLDS.format(path, f"{taken:,} bytes and more", size))
-                rows += (Row(len(rows) + place, row) for place, row in enumerate(batch.to_pylist(), 1))
+                rows += [Row(line, row) for line, row in enumerate(batch.to_pylist(), len(rows) + 1)]
     except FileNotFoundError as error:
         raise UserError(f"Cannot read {path}: No such file or directory.") from error
     except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
