@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from prompt_hub.cli.saving import folder_named
 from prompt_hub.errors import UserError
 from prompt_hub.evaluation.answers import Answers
 from prompt_hub.experiments.recipe import commands, load_recipe
-from prompt_hub.prompts.tensor_files import read_numpy
+from prompt_hub.prompts.tensor_files import read_numpy, read_torch
 from prompt_hub.reports.tables import latex_comment
 from prompt_hub.runs.grid import Grid
 from prompt_hub.tasks import get_task
@@ -69,6 +70,31 @@ def test_compression_that_numpy_never_uses_is_not_unfolded(tmp_path):
         archive.writestr("prompt.npy", b"\0" * 10_000_000)
     with pytest.raises(UserError, match="numpy never uses"):
         read_numpy(tmp_path / "bomb.npz")
+
+
+class Large:
+    def __reduce__(self):
+        return bytearray, (10**10,)
+
+
+def nested(depth):
+    found = ()
+    for _ in range(depth):
+        found = (found, found)
+    return found
+
+
+@pytest.mark.parametrize("value", [Large(), nested(40)], ids=["memory", "time"])
+def test_a_pickle_takes_what_its_length_does(tmp_path, value):
+    torch.save({"a": torch.zeros(2, 4)}, tmp_path / "good.pt")
+    with zipfile.ZipFile(tmp_path / "good.pt") as good, zipfile.ZipFile(tmp_path / "bad.pt", "w") as bad:
+        for member in good.infolist():
+            data = good.read(member)
+            is_pickle = member.filename.endswith("data.pkl")
+            bad.writestr(member.filename, pickle.dumps({"a": value}, 2) if is_pickle else data)
+    assert set(read_torch(tmp_path / "good.pt")) == {"a"}
+    with pytest.raises(UserError, match="no file of tensors does"):
+        read_torch(tmp_path / "bad.pt")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 import zipfile
 from pathlib import Path
 from typing import IO, Any
@@ -87,6 +88,12 @@ def _check_torch_archive(data: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
+            stored = [each for each in members if each.compress_type == zipfile.ZIP_STORED]
+            pickles = [
+                archive.read(each)
+                for each in stored
+                if each.filename.endswith("data.pkl") and each.file_size <= MAX_PICKLE_BYTES
+            ]
     except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
         raise UserError(
             f"{path} is not a complete torch archive ({error}). Only the zip format of torch 1.6 and later "
@@ -99,6 +106,45 @@ def _check_torch_archive(data: bytes, path: Path) -> None:
         member.filename.endswith("data.pkl") and member.file_size > MAX_PICKLE_BYTES for member in members
     ):
         raise UserError(f"{path}: its pickle is larger than any prompt's. It was not read.")
+    for data in pickles:
+        if not _is_modest(data):
+            raise UserError(
+                f"{path} was refused: its pickle holds what no file of tensors does. It was not read."
+            )
+
+
+_MOST_NESTED = 20
+"""Tuples within tuples by reference: each doubles the time that the next one takes as a key."""
+
+
+def _is_modest(pickled: bytes) -> bool:
+    """Whether unpickling takes time and memory as the pickle's length: torch allows ``bytearray(10**10)``."""
+    depths: dict[Any, int] = {}  # of tuples, by their place in the pickle's memory
+    last, depth, inside = "", 0, 0
+    try:
+        for operation, argument, _ in pickletools.genops(pickled):
+            name = operation.name
+            if name == "STACK_GLOBAL" or (name == "GLOBAL" and str(argument).split()[0] in _BUILTIN):
+                return False
+            if name.endswith("PUT") and last.startswith("TUPLE"):
+                depths[argument] = depth
+            elif name == "MEMOIZE":  # of pickles that torch does not write
+                return False
+            elif name.endswith("GET"):
+                inside = max(inside, depths.get(argument, 0))
+            elif name == "DUP":
+                inside = max(inside, depth)
+            elif name.startswith("TUPLE"):
+                depth, inside = inside + 1, 0
+                if depth > _MOST_NESTED:
+                    return False
+            last = name
+    except ValueError:
+        return True  # torch says what is wrong with it
+    return True
+
+
+_BUILTIN = {"builtins", "__builtin__", "_codecs"}
 
 
 def _tensors(value: Any, path: Path) -> dict[str, Tensor]:
