@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_LINEAR = 2 * math.sqrt(2 / math.pi)
-_CUBIC = 0.044715 * _LINEAR
+_LINEAR = torch.tensor(2 * math.sqrt(2 / math.pi), dtype=torch.float32)
+_CUBIC = 0.044715 * 2 * math.sqrt(2 / math.pi)
 _BLOCK = 1 << 17
 """Values a thread has at a time, so that the four passes over them stay in its cache."""
 
@@ -34,11 +34,10 @@ def tanh_gelu(values: Tensor) -> Tensor:
     )
     if wants_gradient or not is_plain or not values.numel():
         return F.gelu(values, approximate="tanh")
-    linear = values.new_tensor(_LINEAR)
     found = torch.empty_like(values, memory_format=torch.contiguous_format)
     rows = max(1, _BLOCK * torch.get_num_threads() // values.shape[-1])
     blocks = (part.reshape(-1, values.shape[-1]).split(rows) for part in (values, found))
     for given, answer in zip(*blocks, strict=True):
-        torch.addcmul(linear, given, given, value=_CUBIC, out=answer)
+        torch.addcmul(_LINEAR, given, given, value=_CUBIC, out=answer)
         answer.mul_(given).sigmoid_().mul_(given)
     return found

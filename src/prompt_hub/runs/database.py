@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
@@ -70,14 +70,14 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    _check_header(path)
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
-    _use_write_ahead_log(connection)
+    _patiently(lambda: _refuse_foreign(connection, path))
+    # Readers and one writer at a time do not block each other under this journal.
+    _patiently(lambda: connection.execute("PRAGMA journal_mode = WAL"))
     # A finished item outlives a power cut too, for some milliseconds an item.
     connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection):
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        application, version = _owner(connection)
         tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if not tables and not application:
             for statement in _SCHEMA.split(";"):
@@ -93,16 +93,27 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
                 )
 
 
-def _check_header(path: Path) -> None:
-    """By the file's first bytes, so that what is refused is not even opened as a database, which changes it.
+def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Before anything is written, so that what is refused stays as it is.
 
-    Of a new grid they are still zero: its first transaction lies in the log beside the file.
+    By SQLite, not from the file's first bytes: closing a file of our own would end the locks that every other
+    connection of this process has on it. Both at one moment: another process may be writing them.
     """
-    with path.open("rb") as file:
-        head = file.read(100)
-    version, application = (int.from_bytes(head[place : place + 4], "big") for place in (60, 68))
-    if head.startswith(b"SQLite format 3\0") and (version or application):
-        _check_owner(path, application, version)
+    connection.execute("BEGIN")
+    try:
+        owner = _owner(connection)
+    finally:
+        connection.execute("ROLLBACK")
+    if any(owner):
+        _check_owner(path, *owner)
+
+
+def _owner(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Whose database it is, and of which version; zeros where nobody has begun one."""
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    return application, version
 
 
 def _check_owner(path: Path, application: int, version: int) -> None:
@@ -129,15 +140,12 @@ def _own_schema() -> set[tuple[str, str, str | None]]:
         return _schema_of(connection)
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    """Readers and one writer at a time do not block each other under this journal.
-
-    SQLite does not wait for other processes while it changes the journal, so the waiting is done here.
-    """
+def _patiently(run: Callable[[], object]) -> None:
+    """SQLite does not wait for other processes while one of them changes the journal, so it is done here."""
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            run()
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
