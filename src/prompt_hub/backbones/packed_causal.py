@@ -12,7 +12,7 @@ Shape letters as in ``base.py``; ``N`` real tokens of a batch, ``A`` attention h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -155,8 +155,7 @@ class PackedCausal:
             stack.callback(_running.reset, token)
             stack.callback(setattr, config, "_attn_implementation", config._attn_implementation)
             config._attn_implementation = ATTENTION
-            for module in self.activations:
-                stack.enter_context(exchanged(module, tanh_gelu))
+            stack.enter_context(activating(self.activations))
             for module, forward in run.exchanges(self.decoder, self.last_layer):
                 stack.enter_context(exchanged(module, forward))
             yield
@@ -188,6 +187,15 @@ def exchanged(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
             del module.forward
         else:
             module.forward = own
+
+
+@contextmanager
+def activating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside the block each of ``tanh_gelus_of`` a model is one kernel."""
+    with ExitStack() as stack:
+        for module in modules:
+            stack.enter_context(exchanged(module, tanh_gelu))
+        yield
 
 
 def _count(rows: Tensor) -> Tensor:

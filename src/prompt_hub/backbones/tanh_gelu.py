@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_LINEAR = torch.tensor(2 * math.sqrt(2 / math.pi), dtype=torch.float32)
-_CUBIC = 0.044715 * 2 * math.sqrt(2 / math.pi)
+_SLOPE = 2 * math.sqrt(2 / math.pi)
+_LINEAR, _CUBIC = torch.tensor(_SLOPE, dtype=torch.float32), 0.044715 * _SLOPE
 _BLOCK = 1 << 17
 """Values a thread has at a time, so that the four passes over them stay in its cache."""
 

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from prompt_hub.backbones.base import gather_rows
 from prompt_hub.backbones.exchanged_attention import Attending, attending
-from prompt_hub.backbones.packed_causal import exchanged, layers_of
+from prompt_hub.backbones.packed_causal import activating, exchanged, layers_of
 from prompt_hub.backbones.packed_runs import KeysKnown, NotPackable, until_keys
 from prompt_hub.backbones.prompt_maps import PromptMaps
 from prompt_hub.backbones.recomputing import run_again_in
-from prompt_hub.backbones.tanh_gelu import tanh_gelu, tanh_gelus_of
+from prompt_hub.backbones.tanh_gelu import tanh_gelus_of
 
 
 class TrimmedEncoder:
@@ -47,17 +48,10 @@ class TrimmedEncoder:
         last = _LastLayer(self.last, self.last.forward, read)
         with ExitStack() as stack:
             stack.enter_context(exchanged(self.last, last.forward))
-            stack.enter_context(self._activating())
-            stack.enter_context(run_again_in(self._activating))
+            stack.enter_context(activating(self.activations))
+            stack.enter_context(run_again_in(partial(activating, self.activations)))
             if self.maps is not None:
                 stack.enter_context(self.maps.once(alike))
-            yield
-
-    @contextmanager
-    def _activating(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for module in self.activations:
-                stack.enter_context(exchanged(module, tanh_gelu))
             yield
 
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from prompt_hub.backbones.exchanged_attention import Attending, attending
-from prompt_hub.backbones.packed_causal import exchanged
+from prompt_hub.backbones.packed_causal import activating, exchanged
 from prompt_hub.backbones.packed_runs import NotPackable
 from prompt_hub.backbones.prompt_maps import PromptMaps
 from prompt_hub.backbones.recomputing import layer_stacks
-from prompt_hub.backbones.tanh_gelu import tanh_gelu, tanh_gelus_of
+from prompt_hub.backbones.tanh_gelu import tanh_gelus_of
 
 MOST_STEPS = 8
 """Queries a row up to which mapping them costs less than mapping the positions (head width 32 and more)."""
@@ -48,10 +48,7 @@ class TrimmedSeq2Seq:
     @contextmanager
     def encoding(self, alike: int) -> Iterator[None]:
         """alike: as ``PromptMaps.once`` takes it."""
-        with ExitStack() as stack:
-            for module in self.activations:
-                stack.enter_context(exchanged(module, tanh_gelu))
-            stack.enter_context(self.maps.once(alike))
+        with activating(self.activations), self.maps.once(alike):
             yield
 
     @contextmanager

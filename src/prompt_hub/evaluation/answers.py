@@ -99,15 +99,15 @@ class Answers:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Answers:
         """Raises ``ValueError`` where the numbers of rows do not fit together."""
-        total, kept = stored["total"], stored["rows"]
         names = ("scores", "predictions", "references")
         columns = {name: _unpack(stored[name]) for name in names if name in stored}
-        lengths = {len(values) for values in columns.values()}
-        # Before any row is counted out: a number is quickly written.
-        known = lengths.pop() if kept is None and lengths else len(_unpack(kept)) if kept is not None else 0
-        if known != total:
-            raise ValueError(f"answers to {known} rows are said to be of {total}")
-        rows = np.arange(total) if kept is None else np.flatnonzero(_unpack(kept))
+        total, kept = stored["total"], stored["rows"]
+        # Not counted out from the total: a number is quickly written.
+        answered = len(next(iter(columns.values()), ()))
+        marks = np.ones(answered) if kept is None else _unpack(kept)
+        if len(marks) != total:
+            raise ValueError(f"answers to {len(marks)} rows are said to be of {total}")
+        rows = np.flatnonzero(marks)
         if any(len(values) != len(rows) for values in columns.values()):
             raise ValueError(f"not every answer to {len(rows)} rows is there")
         return cls(total, rows, **columns)

@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ import torch
 from torch import Tensor
 from transformers import TrainerCallback, get_scheduler
 
-from prompt_hub.atomic import alone_in
 from prompt_hub.backbones.base import Backbone
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError, first_line
@@ -29,6 +27,7 @@ from prompt_hub.runs.records import Record
 from prompt_hub.tasks.splits import Split, hold_out, row_hashes
 from prompt_hub.tasks.task import Task
 from prompt_hub.training import diagnosis
+from prompt_hub.training.alone import alone
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.diagnosis import FEWEST_ROWS, relative_movement
 from prompt_hub.training.presets import init_for, instruction_for, learning_rate_for
@@ -86,6 +85,7 @@ class TrainingResult:
         }
 
 
+@alone("trains a prompt")
 def train_prompt(
     backbone: Backbone,
     task: Task,
@@ -108,25 +108,6 @@ def train_prompt(
     is stored. Without it the folder's earlier run is replaced. start: how the initial prompt was chosen, if
     it was; goes into the record. step: as in ``PromptTrainer``.
     """
-    # Two at once would choose from each other's checkpoints. Of several processes of one run the first asks.
-    alone = alone_in(folder, "trains a prompt") if args.process_index == 0 else nullcontext()
-    with alone:
-        return _train(backbone, task, train, args, folder, validation, resume, floors, callbacks, start, step)
-
-
-def _train(
-    backbone: Backbone,
-    task: Task,
-    train: Split,
-    args: PromptTrainingArguments,
-    folder: Path,
-    validation: Split | None,
-    resume: bool,
-    floors: Sequence[str],
-    callbacks: Sequence[TrainerCallback],
-    start: dict[str, Any] | None,
-    step: Step | None,
-) -> TrainingResult:
     started = time.perf_counter()
     args = with_presets(args, backbone)
     rate = args.learning_rate

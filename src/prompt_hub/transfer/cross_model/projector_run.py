@@ -8,7 +8,6 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from prompt_hub.atomic import alone_in, write_file
+from prompt_hub.atomic import write_file
 from prompt_hub.backbones.base import BackboneIdentity
 from prompt_hub.encoding.encoder import Encoder, encode_split
 from prompt_hub.errors import UserError
 from prompt_hub.prompts.soft_prompt import SoftPrompt
 from prompt_hub.runs.records import Record
 from prompt_hub.tasks import Split
+from prompt_hub.training.alone import alone
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import (
     CHECKPOINTS,
@@ -90,6 +90,7 @@ class ProjectorTrainer(FrozenBackboneTrainer):
         return TaskBatchSampler(rows, self.global_batch, self.args.seed)
 
 
+@alone("trains a projector")
 def train_projector(
     data: Sequence[TaskData],
     source: BackboneIdentity,
@@ -108,21 +109,6 @@ def train_projector(
     projector begins (None: at random weights). Raises ``OtherSettings`` (a ``UserError``) where the folder
     holds a run with other settings, and ``UserError`` for a training that diverges.
     """
-    # As in ``train_prompt``.
-    with alone_in(folder, "trains a projector") if args.process_index == 0 else nullcontext():
-        return _train(data, source, recipe, norm, args, folder, constant, start)
-
-
-def _train(
-    data: Sequence[TaskData],
-    source: BackboneIdentity,
-    recipe: Recipe,
-    norm: float,
-    args: PromptTrainingArguments,
-    folder: Path,
-    constant: bool,
-    start: Tensor | None,
-) -> Trained:
     started = time.perf_counter()
     args, rate = copy.copy(args), args.learning_rate
     assert rate is not None
