@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "prompt_hub"
 
 # From the ground floor up; a room imports only rooms listed before it (and itself).
 FLOORS = [
-    ["errors"],
+    ["errors", "deprecation"],
     ["reading"],
     ["atomic", "documents", "progress"],
     ["mini"],

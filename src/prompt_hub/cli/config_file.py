@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from prompt_hub.cli.old_names import current_name
 from prompt_hub.cli.output import warn
 from prompt_hub.errors import UserError, unknown_name
 
@@ -51,12 +52,17 @@ def option_names(parameters: Iterable[Any]) -> dict[str, str]:
     return found
 
 
-def read_config(path: Path, names: Mapping[str, str]) -> dict[str, Any]:
-    """Parameters and their values. names: of ``option_names``. Raises ``UserError`` for what is no option."""
+def read_config(
+    path: Path, names: Mapping[str, str], normalise: Callable[[str], str] | None = None
+) -> dict[str, Any]:
+    """Parameters and their values. Raises ``UserError`` for what is no option.
+
+    names: of ``option_names``. normalise: of the command's context, which knows its options' earlier names.
+    """
     values: dict[str, Any] = {}
     ignored = []
     for given, value in _read(path).items():
-        name = str(given).replace("-", "_")
+        name = current_name(str(given).replace("-", "_"), normalise)
         if name in WITHOUT_EFFECT and name not in names:
             ignored.append(name)
             continue
@@ -88,7 +94,7 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _apply(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
-        found = read_config(path, option_names(context.command.params))
+        found = read_config(path, option_names(context.command.params), context.token_normalize_func)
         context.default_map = {**(context.default_map or {}), **found}
     return path
 
