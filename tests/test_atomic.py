@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from prompt_hub.atomic import alone_in
+from prompt_hub.atomic import alone_in, contents
 from prompt_hub.errors import UserError
 
 OTHER = """
@@ -48,3 +48,20 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):
     with alone_in(tmp_path, "trains a prompt"):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_start_leaves_is_nothing(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / ".at-work").touch()
+    (tmp_path / "train.json.x1.part").write_text("{")
+    assert contents(tmp_path) == set()
+    (tmp_path / "checkpoints" / "note.txt").write_text("mine")
+    assert contents(tmp_path) == {"checkpoints"}
+
+
+def test_a_link_to_an_empty_folder_is_somebodys(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "data").symlink_to(tmp_path / "elsewhere")
+    assert contents(folder) == {"data"}

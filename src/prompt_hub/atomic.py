@@ -57,9 +57,12 @@ def write_folder(folder: Path, files: dict[str, bytes], stale: tuple[str, ...] =
 
 
 def contents(folder: Path) -> set[str]:
-    """Names in a folder, without what a killed write left behind; none where there is no folder."""
+    """Names in a folder, without what a killed process left of a start; none where there is no folder.
+
+    That is: files that were not written to their end, the mark of work in the folder, and empty folders.
+    """
     there = folder.iterdir() if folder.exists() else ()
-    return {item.name for item in there if item.suffix != _UNFINISHED}
+    return {item.name for item in there if not _is_left_over(item)}
 
 
 def check_own_folder(folder: Path, markers: set[str], what: str) -> None:
@@ -71,6 +74,15 @@ def check_own_folder(folder: Path, markers: set[str], what: str) -> None:
         raise UserError(
             f"--output {folder} holds other files than those of {what}. Name a new or an empty folder."
         )
+
+
+def _is_left_over(item: Path) -> bool:
+    if item.suffix == _UNFINISHED or item.name == _ALONE:
+        return True
+    try:
+        return item.is_dir() and not item.is_symlink() and not any(item.iterdir())
+    except OSError:  # a folder that may not be read
+        return False
 
 
 def _publish(folder: Path, files: dict[str, bytes]) -> bool:

@@ -368,6 +368,15 @@ def test_an_output_that_already_holds_a_prompt(train, trained, files):
     assert (trained("bert") / "prompt_hub.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("again", [(), ("--resume",), ("--overwrite",)])
+def test_an_output_of_a_run_that_was_killed_at_its_start_is_free(train, tmp_path, again):
+    output = tmp_path / "killed"
+    (output / "checkpoints").mkdir(parents=True)
+    (output / ".at-work").touch()
+    succeeds(*train(output=output), *again)
+    assert (output / "prompt_hub.json").exists()
+
+
 def test_an_output_that_is_a_file(train, tmp_path):
     (tmp_path / "file").write_text("mine")
     refuses(*train(output=tmp_path / "file"), says=("is a file. Name a folder",))
