@@ -203,6 +203,13 @@ def test_a_run_killed_after_its_last_step_is_not_trained_further(tiny, tmp_path,
     assert resumed.prompt.hash == whole.prompt.hash
     curves = [[entry for entry in result.history if "eval_loss" in entry] for result in (whole, resumed)]
     assert [entry["step"] for entry in curves[0]] == [entry["step"] for entry in curves[1]]
+    assert [without_times(entry) for entry in resumed.history] == [without_times(e) for e in whole.history]
+
+
+def without_times(entry: dict) -> dict:
+    """An entry of a curve, without what an interruption changes."""
+    changes = ("_runtime", "_per_second", "train_loss")
+    return {name: value for name, value in entry.items() if not name.endswith(changes)}
 
 
 def test_the_score_at_the_start_is_taken_once(tiny, tmp_path):

@@ -115,6 +115,11 @@ class FrozenBackboneTrainer(Trainer):
             chosen = checkpoint.parent / Path(self.state.best_model_checkpoint).name
         tensors = load_file(chosen / "model.safetensors")
         self.accelerator.unwrap_model(self.model).load_state_dict(tensors)
+        # The entry that the Trainer ends a curve with, but for times and mean loss, which nobody knows now.
+        state = self.state
+        state.log_history.append(
+            {"total_flos": state.total_flos, "epoch": state.epoch, "step": state.global_step}
+        )
 
     @property
     def global_batch(self) -> int:
