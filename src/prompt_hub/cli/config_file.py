@@ -62,7 +62,7 @@ def read_config(
     values: dict[str, Any] = {}
     ignored = []
     for given, value in _read(path).items():
-        name = current_name(str(given).replace("-", "_"), normalise)
+        name = current_name(str(given), normalise)
         if name in WITHOUT_EFFECT and name not in names:
             ignored.append(name)
             continue

@@ -30,7 +30,6 @@ def old_options(*changes: Renamed) -> dict[str, Any]:
 
 
 def current_name(token: str, normalise: Callable[[str], str] | None) -> str:
-    """A name of a file of options, ``max_steps``, as it is now. normalise: of the command's context."""
-    if normalise is None:
-        return token
-    return normalise(token.replace("_", "-")).replace("-", "_")
+    """A name of a file of options as it is now, ``max_steps``. normalise: of the command's context."""
+    token = token.replace("_", "-")
+    return (token if normalise is None else normalise(token)).replace("-", "_")
