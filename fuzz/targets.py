@@ -271,7 +271,7 @@ def _gguf() -> bytes:
 
     import gguf
 
-    width, heads, wide, words = 8, 2, 16, ["<unk>", "<s>", "</s>", "a", "b", "ab", "Ġ", "c"]
+    width, heads, wide, words = 8, 2, 16, ["<unk>", "<s>", "</s>", "a", "b", "ab", "Ġ", "c", "abc"]
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "tiny.gguf"
         writer = gguf.GGUFWriter(path, "llama")
@@ -288,7 +288,8 @@ def _gguf() -> bytes:
         writer.add_tokenizer_pre("default")
         writer.add_token_list(words)
         writer.add_token_types([3, 3, 3, *[1] * (len(words) - 3)])
-        writer.add_token_merges(["a b"])
+        # Two at least: transformers 5.15 takes a list of one for its text.
+        writer.add_token_merges(["a b", "ab c"])
         writer.add_bos_token_id(1)
         writer.add_eos_token_id(2)
         shapes = {
