@@ -99,13 +99,16 @@ def _task(index: Any) -> str | None:
 
 def download(repo_id: str, revision: str | None) -> Path:
     """The prompt's files in the Hub client's cache."""
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
     version = f"{repo_id!r}" + (f" at revision {revision!r}" if revision else "")
     with hub_errors(
         f"get a prompt from {version}: there is no such folder here{_siblings(repo_id)}, and the Hub said"
     ):
-        folder = Path(snapshot_download(repo_id, revision=revision, allow_patterns=_FILES))
+        # Said to the client again: offline, version 1.33 asks the Hub for a revision that is a commit.
+        offline = constants.HF_HUB_OFFLINE
+        found = snapshot_download(repo_id, revision=revision, allow_patterns=_FILES, local_files_only=offline)
+        folder = Path(found)
     if not any((folder / name).exists() for name in (METADATA_NAME, PEFT_CONFIG_NAME)):
         raise UserError(f"{version} holds no prompt: neither {METADATA_NAME} nor {PEFT_CONFIG_NAME}.")
     return folder
