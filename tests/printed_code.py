@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import succeeds
 
 ROOT = Path(__file__).parents[1]
 Block = tuple[str, str]
@@ -40,6 +42,14 @@ def run(language: str, code: str, folder: Path, environment: dict[str, str]) -> 
     return done.stdout
 
 
+def plain_commands(code: str) -> list[list[str]] | None:
+    """The arguments of every ``prompt-hub`` line of a block; None where something else wants a shell."""
+    lines = [shlex.split(line, comments=True) for line in code.replace("\\\n", " ").splitlines()]
+    lines = [words for words in lines if words]
+    needs_shell = any(words[0] != "prompt-hub" for words in lines) or re.search(r"[$|<>;&*?`~{}]", code)
+    return None if needs_shell else [words[1:] for words in lines]
+
+
 class Session:
     """Somebody who types what is printed: commands into a shell, the rest into one Python that stays open.
 
@@ -59,8 +69,16 @@ class Session:
         exec(compile(code, "printed", "exec"), self.names)
 
     def bash(self, code: str) -> str:
-        """What the commands print to stdout."""
-        return run("bash", code, self.shell, self._environment)
+        """What the commands print to stdout. Those that want no shell run here: processes start slowly."""
+        commands = plain_commands(code)
+        if commands is None:
+            return run("bash", code, self.shell, self._environment)
+        before = Path.cwd()
+        os.chdir(self.shell)
+        try:
+            return "".join(succeeds(*arguments).stdout for arguments in commands)
+        finally:
+            os.chdir(before)
 
     def __getitem__(self, name: str) -> Any:
         return self.names[name]

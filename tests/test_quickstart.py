@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from command import succeeds
 
 from prompt_hub.errors import UserError
 from prompt_hub.quickstart import settings
@@ -139,10 +138,7 @@ def test_the_commands_it_ends_with_run_as_printed(tasks, prepared, tmp_path):
     for line in found["next"]:
         name, *arguments = shlex.split(line)
         assert name == "prompt-hub"
-        done = subprocess.run(
-            [sys.executable, "-m", "prompt_hub", *arguments], capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        succeeds(*arguments)
     assert (tmp_path / "with space" / "own" / "prompt_hub.json").is_file()
 
 

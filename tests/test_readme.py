@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import printed_code
-from printed_code import ROOT, blocks, run
+from printed_code import ROOT, Session, blocks, environment, run
 from tiny_models import build
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -55,20 +54,16 @@ def world(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def environment(world) -> dict[str, str]:
-    return printed_code.environment(world / "data", world / "models")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [code for language, code in BLOCKS if language == "bash"])
-def test_the_readmes_commands_run_as_printed(code, world, environment):
-    run("bash", code, world, environment)
+def test_the_readmes_commands_run_as_printed(code, world, monkeypatch):
+    Session(world, world / "data", world / "models", monkeypatch).bash(code)
 
 
 @pytest.mark.slow
-def test_the_readmes_python_runs_as_printed_from_top_to_bottom(world, environment):
-    run("python", "".join(code for language, code in BLOCKS if language == "python"), world, environment)
+def test_the_readmes_python_runs_as_printed_from_top_to_bottom(world):
+    code = "".join(code for language, code in BLOCKS if language == "python")
+    run("python", code, world, environment(world / "data", world / "models"))
 
 
 def test_the_readme_names_the_two_commands_and_only_files_that_exist():

@@ -1,4 +1,4 @@
-"""Runs the ``prompt-hub`` command in this process, as its entry point does."""
+"""Runs the ``prompt-hub`` command, in this process as its entry point does, or in one that can be killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import signal
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,19 @@ def refuses(*arguments: object, says: tuple[str, ...], stdin: str | bytes = b"")
     missing = [word for word in says if word not in outcome.words]
     assert not missing, f"{missing} not in: {outcome.words}"
     return outcome
+
+
+def started(*arguments: object, stderr: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+    """``prompt-hub ARGUMENTS`` as a process, and a process group, of its own."""
+    command = [sys.executable, "-m", "prompt_hub", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=stderr, text=True, start_new_session=True
+    )
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def write_csv(path: Path, rows: list[tuple[str, object]], columns: str = "review,stars") -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import kill, started, succeeds
 from safetensors.torch import save_file
 from transformers import TrainerCallback
 
@@ -36,19 +36,20 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def command(
-    backbone: Path, data: Path, output: Path, *more: str, launcher: tuple[str, ...] = ()
-) -> list[str]:
+def command(backbone: Path, data: Path, output: Path, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", *launcher, "prompt_hub", "train", "--backbone", str(backbone),
+        "train", "--backbone", str(backbone),
         "--train", str(data / "train.jsonl"), "--eval", str(data / "eval.jsonl"), "--text-a", "review",
         "--label", "stars", "--label-words", "1=bad,2=good", "--prompt-len", "4", "--max-steps", str(STEPS),
         "--eval-every", "4", "--device", "cpu", "--output", str(output), "--json", *more,
     ]  # fmt: skip
 
 
-def run(arguments: list[str]) -> dict:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+def run_on_two(arguments: list[str]) -> dict:
+    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "prompt_hub")
+    done = subprocess.run(
+        [sys.executable, "-m", *launcher, *arguments], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -56,31 +57,27 @@ def run(arguments: list[str]) -> dict:
 @pytest.mark.slow
 def test_a_killed_run_resumes_to_the_prompt_of_an_uninterrupted_one(tiny_folder, data, tmp_path):
     backbone = tiny_folder("gpt2")
-    whole = run(command(backbone, data, tmp_path / "whole", "--batch-size", "8"))
+    whole = succeeds(*command(backbone, data, tmp_path / "whole", "--batch-size", "8")).json
     halved = command(backbone, data, tmp_path / "halved", "--batch-size", "8")
-    process = subprocess.Popen(halved, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(*halved)
     checkpoints = tmp_path / "halved" / "checkpoints"
     while last_complete_checkpoint(checkpoints) is None and process.poll() is None:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill(process)
     resumed_from = last_complete_checkpoint(checkpoints)
     assert resumed_from is not None and not (tmp_path / "halved" / "prompt_hub.json").exists()
-    resumed = run([*halved, "--resume"])
+    resumed = succeeds(*halved, "--resume").json
     assert resumed["prompt_hash"] == whole["prompt_hash"]
     assert resumed["metrics"] == whole["metrics"] and resumed["steps"] == STEPS
-    assert run([*halved, "--resume"])["prompt_hash"] == whole["prompt_hash"]
+    assert succeeds(*halved, "--resume").json["prompt_hash"] == whole["prompt_hash"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gpt2", "roberta"])
 def test_two_processes_give_the_prompt_of_one_with_the_doubled_batch(tiny_folder, data, tmp_path, kind):
     backbone = tiny_folder(kind)
-    one = run(command(backbone, data, tmp_path / "one", "--batch-size", "8", "--max-steps", "12"))
-    launcher = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m")
-    two = run(
-        command(backbone, data, tmp_path / "two", "--batch-size", "4", "--max-steps", "12", launcher=launcher)
-    )
+    one = succeeds(*command(backbone, data, tmp_path / "one", "--batch-size", "8", "--max-steps", "12")).json
+    two = run_on_two(command(backbone, data, tmp_path / "two", "--batch-size", "4", "--max-steps", "12"))
     prompts = [SoftPrompt.from_pretrained(tmp_path / name).embeddings for name in ("one", "two")]
     assert (prompts[0] - prompts[1]).abs().max().item() < 1e-5
     assert one["n"] == two["n"] == 24

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from command import kill, started, succeeds
 
 from prompt_hub.runs.grid import Grid
 from prompt_hub.transfer import load_table
@@ -26,7 +25,7 @@ WITHOUT_CLOCK = ["seconds"]
 def command(tiny_folder, data):
     def arguments(output: Path, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "prompt_hub", "matrix", "--backbone", str(tiny_folder("gpt2")),
+            "matrix", "--backbone", str(tiny_folder("gpt2")),
             "--tasks", TASKS, "--train", "--seeds", "1,2", "--prompt-len", "4", "--max-steps", "6",
             "--eval-every", "2", "--hold-out", "0", "--batch-size", "8", "--data-dir", str(data),
             "--device", "cpu", "--output", str(output), *more,
@@ -42,11 +41,6 @@ def finished(folder: Path) -> int:
         return grid.counts()["done"]
 
 
-def run(arguments: list[str]) -> None:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-
-
 def same(first: Path, second: Path) -> None:
     tables = [load_table(folder).drop(columns=WITHOUT_CLOCK) for folder in (first, second)]
     pd.testing.assert_frame_equal(*tables)
@@ -60,7 +54,7 @@ def same(first: Path, second: Path) -> None:
 
 @pytest.fixture
 def whole(command, tmp_path) -> Path:
-    run(command(tmp_path / "whole"))
+    succeeds(*command(tmp_path / "whole"))
     assert finished(tmp_path / "whole") == 6 + 18 + 9
     return tmp_path / "whole"
 
@@ -72,27 +66,21 @@ def test_killed_at_random_moments_and_resumed_the_table_is_that_of_an_uninterrup
     chooser = random.Random(3)
     folder = tmp_path / "killed"
     for number in range(KILLS):
-        process = subprocess.Popen(
-            command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        process = started(*command(folder))
         enough = finished(folder) + 1 + 5 * number
         while finished(folder) < enough and process.poll() is None:
             time.sleep(0.01)
         time.sleep(chooser.random() * 0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    run(command(folder))
-    assert made_by(folder)["command"][1:] == command(folder)[3:], "how to repeat it is stored"
+        kill(process)
+    succeeds(*command(folder))
+    assert made_by(folder)["command"][1:] == command(folder), "how to repeat it is stored"
     same(whole, folder)
 
 
 @pytest.mark.slow
 def test_two_processes_at_once_share_the_cells_of_one_folder(command, whole, tmp_path):
     folder = tmp_path / "shared"
-    processes = [
-        subprocess.Popen(command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    processes = [started(*command(folder), stderr=subprocess.PIPE) for _ in range(2)]
     for process in processes:
         _, said = process.communicate(timeout=500)
         assert process.returncode == 0, said
@@ -100,5 +88,5 @@ def test_two_processes_at_once_share_the_cells_of_one_folder(command, whole, tmp
     with Grid.open(folder, create=False) as grid:
         assert len({done.worker for done in grid.results()}) == 2
     # Several workers of one process give the same again.
-    run(command(tmp_path / "jobs", "--jobs", "2"))
+    succeeds(*command(tmp_path / "jobs", "--jobs", "2"))
     same(whole, tmp_path / "jobs")

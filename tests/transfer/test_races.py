@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import kill, started, succeeds
 
 from prompt_hub.backbones import load_backbone
 from prompt_hub.errors import UserError
@@ -237,7 +235,7 @@ def test_what_cannot_be_raced_is_refused_before_anything_is_done(tiny_race, tmp_
 def command(tiny_folder, data):
     def arguments(output: Path, *more: str) -> list[str]:
         return [
-            sys.executable, "-m", "prompt_hub", "matrix", "--backbone", str(tiny_folder("gpt2")),
+            "matrix", "--backbone", str(tiny_folder("gpt2")),
             "--tasks", ",".join(TASKS), "--train", "--prompt-len", "4", "--max-steps", "3",
             "--hold-out", "0", "--batch-size", "8", "--data-dir", str(data), "--device", "cpu",
             "--output", str(output), "--budget", "1", *more,
@@ -246,29 +244,21 @@ def command(tiny_folder, data):
     return arguments
 
 
-def run(arguments: list[str]) -> None:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_and_with_several_workers_the_verdicts_are_the_same_and_no_row_scored_twice(
     command, tmp_path
 ):
-    run(command(tmp_path / "whole"))
+    succeeds(*command(tmp_path / "whole"))
     expected, keys = load_verdicts(tmp_path / "whole"), set(finished(tmp_path / "whole"))
     chooser, folder = random.Random(1), tmp_path / "killed"
-    process = subprocess.Popen(
-        command(folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = started(*command(folder))
     while not (folder / "grid.sqlite").exists() or len(finished(folder)) < 5:
         assert process.poll() is None
         time.sleep(0.01)
     time.sleep(chooser.random() * 0.2)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    run(command(folder))
-    run(command(tmp_path / "jobs", "--jobs", "2"))
+    kill(process)
+    succeeds(*command(folder))
+    succeeds(*command(tmp_path / "jobs", "--jobs", "2"))
     for other in (folder, tmp_path / "jobs"):
         assert load_verdicts(other) == expected and set(finished(other)) == keys
         with Grid.open(other, create=False) as grid:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from command import kill, started, succeeds
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +25,9 @@ def data(tmp_path_factory) -> Path:
     return folder
 
 
-def line(*arguments: object) -> list[str]:
+def line(*arguments: object) -> list[object]:
     columns = ("--text-a", "review", "--label", "stars", "--label-words", "1=bad,2=good", "--device", "cpu")
-    return [sys.executable, "-m", "prompt_hub", *map(str, arguments), *columns, "--quiet", "--json"]
-
-
-def run(arguments: list[str]) -> dict:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return [*arguments, *columns, "--quiet", "--json"]
 
 
 @pytest.mark.slow
@@ -44,19 +36,18 @@ def run(arguments: list[str]) -> dict:
 )
 def test_a_killed_comparison_goes_on_to_the_same_numbers(tiny_folder, data, tmp_path, reached):
     backbone = tiny_folder("gpt2")
-    run(line("train", "--backbone", backbone, "--train", data / "source.jsonl", "--prompt-len", 4,
-             "--max-steps", 4, "--output", tmp_path / "source"))  # fmt: skip
+    succeeds(*line("train", "--backbone", backbone, "--train", data / "source.jsonl", "--prompt-len", 4,
+                   "--max-steps", 4, "--output", tmp_path / "source"))  # fmt: skip
     command = ("warm-start", "--source", tmp_path / "source", "--train", data / "train.jsonl", "--eval",
                data / "eval.jsonl", "--seeds", 1, "--max-steps", 30, "--eval-every", 3)  # fmt: skip
-    whole = run(line(*command, "--output", tmp_path / "whole"))
+    whole = succeeds(*line(*command, "--output", tmp_path / "whole")).json
     halved = line(*command, "--output", tmp_path / "halved")
-    process = subprocess.Popen(halved, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = started(*halved)
     while not (tmp_path / "halved" / reached).exists() and process.poll() is None:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill(process)
     assert json.loads((tmp_path / "halved" / "warm_start.json").read_text())["status"] == "running"
-    resumed = run(halved)
+    resumed = succeeds(*halved).json
     for key in ("starts", "floors", "n", "n_train", "n_held_out"):
         assert resumed[key] == whole[key], key
     assert [one["prompt_hash"] for one in resumed["runs"]] == [one["prompt_hash"] for one in whole["runs"]]

@@ -52,7 +52,7 @@ def main(target_folder: str, folder: str) -> None:
         {task.name: load_split(task, "validation", limit=20)},
     )  # fmt: skip
     args = PromptTrainingArguments(
-        output_dir=folder, max_steps=2, evaluations=1, use_cpu=True, disable_tqdm=True, report_to="none"
+        output_dir=folder, max_steps=1, evaluations=1, use_cpu=True, disable_tqdm=True, report_to="none"
     )
     before = resident()
     found = train_map(material, Recipe(), args, Path(folder)).found
