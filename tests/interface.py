@@ -1,4 +1,4 @@
-"""What users write down: commands, options, arguments, Python names and their parameters.
+"""What users write down: commands, options, arguments, Python names and their parameters, keys of ``--json``.
 
 ``python tests/interface.py`` writes it for the version at hand, which is done at its release.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from json_page import documented
 from transformers import TrainingArguments
 
 import prompt_hub
@@ -22,7 +23,7 @@ from prompt_hub.deprecation import Renamed
 STORED = Path(__file__).parent / "fixtures" / "interface"
 
 Interface = dict[str, dict[str, list[str]]]
-"""``commands`` and ``python``; a command's options and arguments, or a callable's parameters, by name."""
+"""``commands``, ``python`` and ``json``; options and arguments, a callable's parameters, or keys, by name."""
 
 
 def interface(application: typer.Typer = app) -> Interface:
@@ -30,7 +31,9 @@ def interface(application: typer.Typer = app) -> Interface:
         name: [*sorted(_options(command)), *_arguments(command)] for name, command, _ in walk(application)
     }
     python = {name: _parameters(found) for name, found in callables()}
-    return {"commands": commands, "python": python}
+    # As the page has them, which a test holds against what is printed.
+    keys = {f"prompt-hub {name}": sorted(keys) for name, keys in documented().items()}
+    return {"commands": commands, "python": python, "json": keys}
 
 
 def walk(application: typer.Typer) -> Iterator[tuple[str, Any, Callable[[str], str] | None]]:
@@ -106,6 +109,10 @@ def missing(before: Interface, application: typer.Typer = app) -> list[str]:
             continue
         old = {change.old for change in renamed_in(found[name])}
         lost += [f"{name}({each}=)" for each in parameters if each not in {*now["python"][name], *old}]
+    for name, keys in before["json"].items():
+        # A command that is gone is among the lost already.
+        known = now["json"].get(_current_command(name, normalisers), keys)
+        lost += [f"{name} --json: {key}" for key in keys if key not in known]
     return lost
 
 
@@ -128,7 +135,7 @@ def _current(name: str, normalise: Callable[[str], str] | None) -> str:
     return dashes + normalise(name.lstrip("-")) if normalise is not None else name
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # with tests/cli on PYTHONPATH, as pytest has it
     path = STORED / f"{version('prompt-hub')}.json"
     path.write_text(json.dumps(interface(), indent=1) + "\n", encoding="utf-8")
     print(path)

@@ -1,4 +1,4 @@
-"""What a released version took on the command line and from Python is still taken, or was renamed in time."""
+"""What a released version took and printed is still taken and printed, or was renamed in time."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ RELEASED = sorted(STORED.glob("*.json"))
 def test_what_a_release_took_is_taken(released: Path) -> None:
     before = json.loads(released.read_text(encoding="utf-8"))
     assert "--task" in before["commands"]["prompt-hub train"] and "PromptHub.train_prompt" in before["python"]
+    assert "table[].score" in before["json"]["prompt-hub matrix"]
     # An older one had its minor version of warnings.
     age = Version(version("prompt-hub")).minor - Version(released.stem).minor
     if age <= 1:
@@ -85,6 +86,12 @@ def test_an_option_that_is_gone_is_found_missing() -> None:
     before["python"] = {}
     assert missing(before, make_app()) == ["prompt-hub train --max-steps"]
     assert missing(before, make_app(STEPS)) == []
+
+
+def test_a_key_that_is_no_longer_printed_is_found_missing() -> None:
+    before = interface()
+    before["json"]["prompt-hub train"].append("accuracy")
+    assert missing(before) == ["prompt-hub train --json: accuracy"]
 
 
 def test_a_command_that_is_gone_is_found_missing() -> None:

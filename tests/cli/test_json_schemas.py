@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from json_examples import EXAMPLES, make_world, run_example
+from json_page import PAGE, documented
 from typer.main import get_command
 
 from prompt_hub.cli.main import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 TYPES = {str: "text", bool: "flag", int: "integer", float: "number", list: "list", dict: "mapping"}
 
-_SECTION = re.compile(r"^### `prompt-hub ([\w -]+)`\n(.*?)(?=^###? |\Z)", flags=re.MULTILINE | re.DOTALL)
-_KEY = re.compile(r"`([\w\[\].]+)`(\??)\s([a-z]+(?:\sor\s[a-z]+)*)[,.]")
 _MEANING = re.compile(r"^\| `(\w+)` \| (.+) \|$", flags=re.MULTILINE)
 
 
@@ -42,22 +39,6 @@ def types_in(data: dict[str, Any]) -> dict[str, set[str]]:
                 for inner, part in item.items():
                     add(f"{key}[].{inner}", part)
     return found
-
-
-def documented() -> dict[str, dict[str, tuple[bool, set[str]]]]:
-    """Keys by command: may it be absent, and which types it has."""
-    found = {}
-    for command, body in _SECTION.findall(PAGE.read_text(encoding="utf-8")):
-        # The first paragraph; what follows is for readers.
-        keys = _KEY.findall(body.strip().split("\n\n")[0])
-        found[command] = {key: (bool(optional), allowed(types)) for key, optional, types in keys}
-    return found
-
-
-def allowed(types: str) -> set[str]:
-    """What stands there, and whole numbers where numbers may be."""
-    found = set(re.split(r"\sor\s", types))
-    return found | {"integer"} if "number" in found else found
 
 
 def described(data: dict[str, Any]) -> str:
