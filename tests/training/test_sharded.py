@@ -10,7 +10,8 @@ import sys
 
 import pytest
 import torch
-from test_interruption import command, data, run
+from command import succeeds
+from test_interruption import command, data
 
 from prompt_hub.backbones import load_backbone
 from prompt_hub.backbones.sharding import shard
@@ -39,14 +40,14 @@ run()
 def test_two_processes_with_half_a_backbone_each_give_the_prompt_of_one(tiny_folder, data, tmp_path):
     backbone = tiny_folder("llama")
     few = ("--max-steps", "6", "--eval-every", "3")
-    one = run(command(backbone, data, tmp_path / "one", *few, "--batch-size", "8"))
+    one = succeeds(*command(backbone, data, tmp_path / "one", *few, "--batch-size", "8")).json
     line = command(
         backbone, data, tmp_path / "two", *few, "--batch-size", "4", "--device", "sharded",
         "--gradient-checkpointing",
     )  # fmt: skip
     script = tmp_path / "sharded.py"
     script.write_text(REPORT)
-    arguments = [sys.executable, "-m", *LAUNCHER[:-1], str(script), *line[line.index("train") :]]
+    arguments = [sys.executable, "-m", *LAUNCHER[:-1], str(script), *line]
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=300, env=environment)
     assert done.returncode == 0, done.stderr

@@ -128,6 +128,7 @@ def matrix(
     from prompt_hub.transfer.document import Document
     from prompt_hub.transfer.matrix import EXECUTORS, fill, prepare_matrix
     from prompt_hub.transfer.races import Racing
+    from prompt_hub.transfer.table import load_tables
 
     if budget is None and (confidence, tolerance) != (0.95, 0.0):
         raise UserError("--confidence and --tolerance are of races. Add --budget, such as --budget 0.3.")
@@ -183,10 +184,15 @@ def matrix(
         if as_json:
             print_json({"output": str(output), "cost": _cost_data(cost)})
         return
-    fill(planned, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
-    document = Document.of(output)
+    verdicts = fill(planned, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
+    document = Document(planned.plan, *load_tables(output, planned.plan), verdicts)
     _print_matrix(document)
     say(f"Stored in {output}. As a table or picture: prompt-hub matrix show {output} --help")
+    if not planned.plan.is_stored_in(output):
+        warn(
+            f"Another command asked for another matrix in {output} meanwhile, which is what matrix show and "
+            "report show. This command again brings back this one; all cells are kept."
+        )
     if as_json:
         print_json({"output": str(output), "cost": _cost_data(cost), **document.data()})
     raced_without = any(verdict.problem or verdict.failed for verdict in document.verdicts)

@@ -21,7 +21,8 @@ from prompt_hub.transfer.plan import FILE, TRAIN, Plan, Source
 from prompt_hub.transfer.planning import plan_matrix
 from prompt_hub.transfer.races import Races, Racing, check_races
 from prompt_hub.transfer.sources import Training
-from prompt_hub.transfer.table import load_table
+from prompt_hub.transfer.table import load_tables
+from prompt_hub.transfer.verdicts import RaceVerdict
 from prompt_hub.transfer.worker import FACTORY, Place, lend
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def run_matrix(
     retry_failed: bool = False,
     **options: Any,
 ) -> pd.DataFrame:
-    """Use every prompt on every task and return ``load_table(output)``.
+    """Use every prompt on every task and return the table as ``load_table`` describes it.
 
     options: those of ``prepare_matrix``. What is finished in ``output`` is not computed again, so that an
     interrupted run goes on and a task can be added; several processes may work on one ``output``. A piece of
@@ -75,7 +76,7 @@ def run_matrix(
     """
     matrix = prepare_matrix(backbone, tasks, output, **options)
     fill(matrix, jobs=jobs, executor=executor, address=address, retry_failed=retry_failed)
-    return load_table(output)
+    return load_tables(output, matrix.plan)[0]
 
 
 def prepare_matrix(
@@ -144,8 +145,11 @@ def fill(
     executor: str = "here",
     address: str | None = None,
     retry_failed: bool = False,
-) -> None:
-    """Does what is not done yet, together with whoever else works on the folder."""
+) -> list[RaceVerdict]:
+    """Does what is not done yet, together with whoever else works on the folder; gives the races' verdicts.
+
+    The folder keeps the plan that was asked for last, which may be another's by the end.
+    """
     if executor not in EXECUTORS:
         raise unknown_name("executor", executor, EXECUTORS)
     plan, races = matrix.plan, None
@@ -180,8 +184,10 @@ def fill(
         run_on_ray(matrix.folder, FACTORY, context, jobs, address=address, **wanted)
     else:
         run_here(matrix.folder, FACTORY, context, jobs, **wanted)
-    if races is not None:
-        plan.save(matrix.folder, made_by, [asdict(verdict) for verdict in races.verdicts()])
+    verdicts = [] if races is None else races.verdicts()
+    if verdicts:
+        plan.save(matrix.folder, made_by, list(map(asdict, verdicts)))
+    return verdicts
 
 
 def _check_trained(matrix: Matrix, train: bool) -> None:

@@ -238,6 +238,10 @@ class Plan:
             stored["verdicts"] = list(verdicts)
         write_json(folder / FILE, stored)
 
+    def is_stored_in(self, folder: Path) -> bool:
+        """Whether this is the plan that was asked for last in ``folder``."""
+        return _canonical(read_plan(folder)["plan"]) == _canonical(self.to_dict())
+
     @classmethod
     def load(cls, folder: Path) -> Plan:
         """Raises ``UserError`` where there is no matrix, or one that this version does not read."""
