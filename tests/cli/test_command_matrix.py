@@ -14,6 +14,7 @@ import pytest
 from command import call, refuses, succeeds, write_jsonl
 
 from prompt_hub.runs.database import APPLICATION_ID
+from prompt_hub.transfer.plan import Plan
 
 WORDS = ("good", "bad", "great", "awful")
 
@@ -230,6 +231,34 @@ def test_races_name_the_best_source_of_each_target_or_say_that_it_is_not_settled
     markdown = succeeds("matrix", "show", tmp_path, "--format", "markdown").stdout
     assert all(f"| {race['verdict']} |" in markdown for race in races) and "~8" in markdown
     succeeds("matrix", "show", tmp_path, "--figure", tmp_path / "heat.png")
+
+
+@pytest.mark.parametrize("more", [(), ("--budget", "0.5")])
+def test_a_command_prints_its_own_matrix_where_another_asked_for_more_meanwhile(
+    options, matrix, tmp_path, monkeypatch, more
+):
+    shutil.copytree(matrix, tmp_path / "m")
+    mine = tmp_path / "m" / "matrix.json"
+    line = (
+        "matrix", *options, "--tasks", "rte", "--prompts", matrix / "prompts", "--output", tmp_path / "m",
+        "--json", *more,
+    )  # fmt: skip
+    alone = succeeds(*line)
+    own_save = Plan.save
+
+    def saved_before_another(plan, folder, made_by, verdicts=()):
+        own_save(plan, folder, made_by, verdicts)
+        shutil.copy(matrix / "matrix.json", mine)
+
+    monkeypatch.setattr(Plan, "save", saved_before_another)
+    beside = succeeds(*line)
+    found, expected = (json.loads(each.stdout.splitlines()[-1]) for each in (beside, alone))
+    assert found["tasks"] == ["rte"]
+    for part in ("tasks", "table", "over_seeds", "races"):
+        assert found[part] == expected[part]
+    assert "Another command asked for another matrix" in beside.words
+    assert "Another command" not in alone.words
+    assert "sst2" in succeeds("matrix", "show", tmp_path / "m").stdout
 
 
 def test_the_cost_of_races_is_a_bound(options, matrix, tmp_path):
