@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,7 +35,22 @@ def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path):
     first.communicate("")
     with alone_in(folder, "trains a prompt"):
         assert [each.name for each in folder.iterdir()] == [".at-work"]
-    assert not list(folder.iterdir())
+    assert not folder.exists()
+
+
+def test_a_new_folder_stays_once_something_is_in_it(tmp_path):
+    with alone_in(tmp_path / "run", "trains a prompt"):
+        (tmp_path / "run" / "train.json").touch()
+    assert [each.name for each in (tmp_path / "run").iterdir()] == ["train.json"]
+
+
+def test_a_place_where_nothing_can_be_locked_is_worked_in_all_the_same(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "run", Path("/proc/self/run")):
+        done = []
+        with alone_in(place, "trains a prompt"):
+            done.append(place)
+        assert done == [place]
 
 
 def test_the_lock_of_a_killed_process_is_taken_over(tmp_path):

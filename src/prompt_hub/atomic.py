@@ -19,6 +19,8 @@ except ImportError:  # Windows
 
 _UNFINISHED = ".part"
 _ALONE = ".at-work"
+_TRIES = 1000
+"""To lock a file that other processes take away, or whose folder they do."""
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -126,12 +128,11 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
     """Inside the block no other process does ``what`` in ``folder``; ``UserError`` where one is at it.
 
     Unlike under ``locked`` others may read and replace files. The lock is the operating system's, on a
-    hidden file that is gone afterwards; without one, or a place for the file, the block runs all the same.
+    hidden file that is gone afterwards, and so is a new folder with nothing else in it; without one, or a
+    place for the file, the block runs all the same.
     """
-    path, descriptor = folder / _ALONE, None
+    path, descriptor, is_new = folder / _ALONE, None, not folder.exists()
     if fcntl is not None:
-        with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
         descriptor = _held(
             path, f"Another process {what} in {folder}. Wait for it, or choose another folder."
         )
@@ -141,13 +142,18 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
         if descriptor is not None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)  # while it is locked: whoever waits for it sees that it is gone
+                if is_new and not any(folder.iterdir()):
+                    folder.rmdir()
             os.close(descriptor)
 
 
 def _held(path: Path, otherwise: str) -> int | None:
-    while True:
+    for _ in range(_TRIES):
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:  # another process has just taken its empty folder away
+            continue
         except OSError:
             return None
         try:
@@ -163,6 +169,7 @@ def _held(path: Path, otherwise: str) -> int | None:
             os.close(descriptor)
             return None
         os.close(descriptor)
+    return None
 
 
 def _temporary(path: Path) -> Path:

@@ -89,6 +89,10 @@ def test_validate_writes_a_document_and_json_and_draws_figures(npz, scores, tmp_
     stored = json.loads((tmp_path / "found.json").read_text())
     assert len(stored["pairs"]) == 4 * 16 and {"value", "score", "same_task"} <= set(stored["pairs"][0])
     refuses(*line, "--output", tmp_path / "found.txt", says=("must end in .csv, .md, .json",))
+    succeeds(*line, "--output", tmp_path / "found.json")
+    (tmp_path / "train.json").write_text('{"kind": "train"}')
+    refuses(*line, "--output", tmp_path / "train.json", says=("train.json", "no validation wrote it"))
+    refuses(*line, "--output", scores, says=("is the file of the scores",))
 
 
 def test_compare_runs_the_backbone_where_an_indicator_needs_it(tiny_folder, tmp_path):
@@ -136,7 +140,7 @@ def test_a_layout_that_the_file_does_not_say_leaves_out_the_dead_row(npz):
         (("--layout", "papers"), ("Unknown layout 'papers'",)),
         (("--family", "bert"), ("Unknown family 'bert'",)),
         (("--without", "a,b,c"), ("holds 1 usable prompt(s)",)),
-        (("--by", ""), ("No indicator is named",)),
+        (("--by", ","), ("No indicator is named",)),
     ],
 )
 def test_what_cannot_be_done_is_refused(npz, more, says):

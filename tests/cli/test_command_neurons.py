@@ -186,6 +186,7 @@ def test_mask_does_not_write_over_other_files(second, data, tmp_path):
     arguments = ("neurons", "mask", second, "--task", "sst2", "--data-dir", data, "--output")
     refuses(*arguments, tmp_path, says=("mask.json", "not replaced"))
     refuses(*arguments, tmp_path / "mask.json", says=("is a file",))
+    refuses(*arguments, second, says=("holds other files",))
 
 
 def test_an_empty_task_is_refused(second, data, tmp_path):

@@ -64,6 +64,7 @@ def test_project_refuses_what_does_not_belong_and_replaces_nothing(
     refuses("project", "apply", stored_map, trained("gpt2"), *out, says=("takes prompts of", "gpt2"))
     refuses("project", "apply", tmp_path, trained("bert"), *out, says=("no map at",))
     refuses("project", "apply", stored_map, trained("bert"), "-o", trained("gpt2"), says=("already holds",))
+    refuses("project", "apply", stored_map, trained("bert"), "-o", stored_map, says=("holds other files",))
     other = ("--target-backbone", tiny_folder("llama"))
     refuses("project", "apply", stored_map, trained("bert"), *out, *other, says=("gives prompts of", "llama"))
     assert not (tmp_path / "out").exists()

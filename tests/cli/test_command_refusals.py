@@ -245,8 +245,8 @@ def test_a_template_that_cannot_be(train, template, names):
     refuses(*train("--template", template), says=(names,))
 
 
-def test_an_empty_template_is_no_template(train):
-    refuses(*train("--template", ""), says=("{text_a}",))
+def test_an_empty_value_is_no_value(train):
+    refuses(*train("--template", ""), says=("The value of --template is empty",))
 
 
 # -- numbers and names among the options -------------------------------------------------------------

@@ -71,7 +71,7 @@ def test_the_prompts_own_rows_are_refused_as_the_target(trained, files, own_colu
     [
         (("--seeds", "1,x"), ("'1,x'", "whole numbers")),
         (("--seeds", "1,1"), ("names one twice",)),
-        (("--seeds", ""), ("No seeds",)),
+        (("--seeds", ","), ("No seeds",)),
         (("--seeds", "-1"), ("0 and 4294967295",)),
         (("--eval-every", "5"), ("more than all steps",)),
         (("--hold-out", "0"), ("held-out training rows",)),

@@ -178,6 +178,8 @@ def resolve(name: str) -> str:
                 f"Backbone folder {name!r} holds no config.json. Give a folder written by save_pretrained()."
             )
         return str(path)
+    if path.exists():
+        raise UserError(f"Backbone {name!r} is neither a folder nor a file of a model.")
     # Such a name is never a model of the Hub, which would be asked several times before it is refused.
     if name.startswith("mini-"):
         raise unknown_name(
@@ -338,6 +340,9 @@ def _smollm_file() -> Path:
 
 def _from_gguf(path: Path) -> Path:
     """An ordinary float32 model folder made from a GGUF file, converted once into the user cache."""
+    with path.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise UserError(f"{str(path)!r} is no GGUF file: it does not begin with GGUF. Get it again.")
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):
@@ -350,7 +355,11 @@ def _from_gguf(path: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
-        with _as_user_errors(f"GGUF file {str(path)!r} cannot be read"):
+        advice = (
+            ". It may be damaged, cut off in its download (then get it again), or of a kind of model that "
+            "transformers does not read."
+        )
+        with _as_user_errors(f"GGUF file {str(path)!r} cannot be read", advice):
             _convert(path, work)
         try:
             os.rename(work, target)

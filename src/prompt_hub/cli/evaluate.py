@@ -83,7 +83,7 @@ def evaluate(
         )
     wanted = {"all": FLOORS, "none": ()}.get(floors, tuple(part.strip() for part in floors.split(",")))
     if output is not None:
-        check_record_path(output)
+        check_record_path(output, "eval")
     columns = o.Columns(text_a, text_b, label, target, label_words)
     soft, chosen = o.stored_prompt_and_task(places[0], task, eval_file, columns, "--eval")
     others = {place: SoftPrompt.from_pretrained(place) for place in places[1:]}

@@ -179,8 +179,8 @@ def validate(
     needs = Needs(0)
     for each in chosen:
         needs |= each.needs
-    if output is not None and output.suffix not in FORMATS:
-        raise UserError(f"--output {output} must end in {', '.join(FORMATS)}.")
+    if output is not None:
+        _check_output(output, scores)
     if prompts is None and not scores.is_dir():
         raise UserError(f"{scores} holds scores only. Name the prompts they are of: --prompts.")
     measured = measured_scores(scores)
@@ -223,6 +223,25 @@ def validate(
         return
     for section in sections(table):
         print_table(section.title, section.head, section.rows, stdout)
+
+
+def _check_output(output: Path, scores: Path) -> None:
+    from prompt_hub.reading import parse_json, read_regular
+
+    if output.suffix not in FORMATS:
+        raise UserError(f"--output {output} must end in {', '.join(FORMATS)}.")
+    if not output.exists():
+        return
+    if scores.exists() and output.samefile(scores):
+        raise UserError(f"--output {output} is the file of the scores. Name another one.")
+    if output.suffix != ".json":
+        return
+    try:
+        found = parse_json(read_regular(output).decode())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or not {"scores", "figures"} <= set(found):
+        raise UserError(f"{output} is there already and no validation wrote it. Name another --output.")
 
 
 def _draw(table: pd.DataFrame, folder: Path) -> None:

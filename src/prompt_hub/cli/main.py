@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import sys
 import warnings
@@ -30,7 +32,9 @@ from prompt_hub.cli import (
     warm_start,
 )
 from prompt_hub.cli.output import say, warn
-from prompt_hub.errors import UserError
+from prompt_hub.errors import UserError, first_line
+
+_LONGEST = 200
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,12 +93,23 @@ def _show_warning(message: Any, category: Any, filename: str, lineno: int, *rest
 
 
 def run() -> None:
-    """Entry point. Bad input: one message and exit code 2, no traceback."""
+    """Entry point. Bad input, and what the system refuses: one message and exit code 2, no traceback."""
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    _open_closed_streams()
     try:
-        app()
+        try:
+            _check_nothing_empty(sys.argv[1:])
+            app()
+        finally:
+            sys.stdout.flush()
     except UserError as error:
         say(f"Error: {error}", style="red")
+        sys.exit(2)
+    except OSError as error:
+        _drop_unwritten()
+        if error.errno == errno.EPIPE:  # whoever read has seen enough
+            sys.exit(1)
+        say(f"Error: {_refusal(error)}", style="red")
         sys.exit(2)
     except SystemExit as ended:
         if ended.code == 130:
@@ -104,6 +119,45 @@ def run() -> None:
         # Before or after the part that typer looks after.
         _say_interrupted()
         sys.exit(130)
+
+
+def _check_nothing_empty(arguments: list[str]) -> None:
+    """An empty value is mostly a shell's variable that was not set; as a path it would be this folder."""
+    for place, given in enumerate(arguments):
+        option = arguments[place - 1] if place else ""
+        if re.fullmatch("--[^=]+=", given):
+            option = given[:-1]
+        elif given:
+            continue
+        which = f"The value of {option}" if option.startswith("-") else f"Argument {place + 1}"
+        raise UserError(f"{which} is empty. Name something (this folder is .), or leave it out.")
+
+
+def _open_closed_streams() -> None:
+    """A stream that the shell closed (``>&-``) reads and writes nothing, rather than being none."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
+
+
+def _drop_unwritten() -> None:
+    """What could not be written to stdout would be tried again, and fail again, when Python ends."""
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+        return
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _refusal(error: OSError) -> str:
+    """What the system says, and of which file; of a name that is too long its start."""
+    what = error.strerror or first_line(error)
+    if error.filename is None:
+        return f"{what}. What was finished is kept."
+    name = os.fsdecode(error.filename)
+    return f"{what}: {name if len(name) <= _LONGEST else f'{name[:_LONGEST]}...'}. Name another place."
 
 
 def _say_interrupted() -> None:

@@ -214,7 +214,7 @@ def overlap(
     where = n.parse_positions(positions)
     if output is not None:
         n.check_file(output, ".json")
-        check_record_path(output)
+        check_record_path(output, "neurons overlap")
     loaded = n.load_all(prompts)
     model = o.backbone_of(loaded[0], backbone, revision, device, dtype)
     layers = sites_for(model, where, stack, site)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prompt_hub.atomic import check_own_folder
 from prompt_hub.cli import neuron_options as n
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, warn
@@ -101,6 +102,7 @@ def mask(
     from prompt_hub.neurons.masking import MaskingStudy
     from prompt_hub.neurons.over_rows import capture_rows
     from prompt_hub.reports.neuron_figures import draw_masking
+    from prompt_hub.runs.grid import FILE as GRID_FILE
     from prompt_hub.runs.records import Record, check_record_path
 
     set_quiet(quiet)
@@ -120,9 +122,8 @@ def mask(
         targets.append(_target(own, second, soft, chosen, None, data_dir, split, limit_eval, seed))
     _check_names(targets)
     folder = output if output is not None else Path("runs") / "neurons" / soft.hash
-    if folder.is_file():
-        raise UserError(f"--output {folder} is a file. Name a folder.")
-    check_record_path(folder / "mask.json")
+    check_own_folder(folder, {"mask.json", GRID_FILE}, "a masking study")
+    check_record_path(folder / "mask.json", "neurons mask")
     model = o.backbone_of(soft, backbone, revision, device, dtype)
     layers = sites_for(model, "read", stack, site)
     values = n.capture_all(model, [soft, *n.load_all(others)], layers, "read", value, layout, force)

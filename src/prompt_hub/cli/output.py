@@ -6,8 +6,10 @@ import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +17,8 @@ from rich.table import Table
 stderr = Console(stderr=True, highlight=False)
 stdout = Console(highlight=False)
 
+_LEAST_FIRST, _LEAST_WIDTH = 16, 6
+"""Characters that the first and the other columns keep, if they have so many, where there is little room."""
 
 _HIDDEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Characters that command a terminal, turn the direction of what stands beside them, or cannot be written."""
@@ -26,8 +30,9 @@ def visible(text: str) -> str:
 
 
 def say(message: str, style: str | None = None) -> None:
-    """A line for people, as it is (no markup in names)."""
-    stderr.print(escape(visible(message)), style=style, soft_wrap=True)
+    """A line for people, as it is (no markup in names). Where it cannot be written, the work goes on."""
+    with suppress(OSError):
+        stderr.print(escape(visible(message)), style=style, soft_wrap=True)
 
 
 def warn(message: str) -> None:
@@ -47,10 +52,19 @@ def print_table(
 ) -> None:
     """A table for people; ``console`` is stdout where the table is the answer itself."""
     table = Table(title=escape(visible(title)), title_justify="left")
-    for column in columns:
-        table.add_column(escape(visible(column)), overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(visible(str(cell))) for cell in row))
+    texts = [[visible(str(cell)) for cell in row] for row in (columns, *rows)]
+    for name in texts[0]:
+        table.add_column(escape(name), overflow="fold")
+    for row in texts[1:]:
+        table.add_row(*map(escape, row))
+    widths = [max(map(cell_len, column)) for column in zip(*texts, strict=True)]
+    least = [min(width, _LEAST_WIDTH if place else _LEAST_FIRST) for place, width in enumerate(widths)]
+    needed = sum(least) + 3 * len(least) + 1
+    if console.width < needed:
+        # rich would leave out what does not fit; a terminal wraps lines, and a file has no width.
+        for column, width in zip(table.columns, least, strict=True):
+            column.width = width
+        console = Console(file=console.file, width=needed, highlight=False)
     console.print(table)
 
 

@@ -14,6 +14,7 @@ from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.cli.project_collapse import collapse
 from prompt_hub.cli.project_distil import distil
 from prompt_hub.cli.project_train import train
+from prompt_hub.cli.saving import check_new_folder
 from prompt_hub.errors import UserError
 from prompt_hub.progress import set_quiet
 
@@ -114,8 +115,7 @@ def apply(
     from prompt_hub.transfer.cross_model.base import CrossModelMap
     from prompt_hub.transfer.cross_model.lengths import check_length, resized
 
-    if (output / "prompt_hub.json").exists():
-        raise UserError(f"{output} already holds a prompt. Choose another --output.")
+    check_new_folder(output)
     if target_length is not None:
         check_length(target_length)
     found = CrossModelMap.from_pretrained(map_folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prompt_hub.atomic import alone_in
 from prompt_hub.cli import options as o
 from prompt_hub.cli import training_options as t
 from prompt_hub.cli.output import print_json, print_table, say, warn
@@ -138,14 +139,15 @@ def train(
     # Before the prompts, which are long work already: by it the folder is known again.
     asked = {"source": source_backbone, "target": target_backbone, "tasks": tasks, "unseen": unseen}
     record = Record("project", {**asked, "recipe": asdict(recipe), "seed": seed})
-    record.save(output / RECORD)
-    material = gather(
-        source, target, trained, rows, prompt_args, output / "prompts", unseen=judged_only, stored=prompts
-    )
-    _print_size(recipe, material)
-    result = train_map(material, recipe, args, output, leave_one_out=leave_one_out)
-    result.found.save_pretrained(output)
-    record.finish(output / RECORD, {"hash": result.found.hash, "metrics": result.found.metrics})
+    with alone_in(output, "trains a projector"):
+        record.save(output / RECORD)
+        material = gather(
+            source, target, trained, rows, prompt_args, output / "prompts", unseen=judged_only, stored=prompts
+        )
+        _print_size(recipe, material)
+        result = train_map(material, recipe, args, output, leave_one_out=leave_one_out)
+        result.found.save_pretrained(output)
+        record.finish(output / RECORD, {"hash": result.found.hash, "metrics": result.found.metrics})
     _print_judged(result.judged)
     for note in result.found.warnings:
         warn(note)

@@ -10,7 +10,7 @@ import typer
 from prompt_hub.cli import options as o
 from prompt_hub.cli.output import print_json, print_table, say, stdout, warn
 from prompt_hub.cli.prompts_shared import publish, pull, push, search
-from prompt_hub.cli.saving import folder_named, save_where_free
+from prompt_hub.cli.saving import check_free, check_new_folder, folders_named, save_where_free
 from prompt_hub.errors import UserError, unknown_name
 
 app = typer.Typer(no_args_is_help=True, help="Stored prompts: list, show, import, export, share.")
@@ -110,7 +110,9 @@ def import_(
     written: list[dict[str, Any]] = []
     first: dict[str, str] = {}
     alone = len(prompts) + len(failures) == 1
-    folders = {name: output if alone else output / folder_named(name) for name in prompts}
+    folders = dict.fromkeys(prompts, output) if alone else folders_named(prompts, output)
+    for name, prompt in prompts.items():
+        check_free(prompt, folders[name])
     for name, prompt in prompts.items():
         twin = first.setdefault(prompt.hash, name)
         entry = save_where_free(prompt, folders[name], "" if twin == name else twin)
@@ -175,8 +177,7 @@ def combine(
         raise UserError(
             "--base is what task vectors are added to: give --task-vector with it, or leave it out."
         )
-    if (output / "prompt_hub.json").exists():
-        raise UserError(f"{output} already holds a prompt. Choose another --output.")
+    check_new_folder(output)
     numbers = None if weights is None else _numbers(weights)
     parents = [SoftPrompt.from_pretrained(place) for place in prompts]
     if task_vector:

@@ -81,7 +81,7 @@ def rank(
     set_quiet(quiet)
     indicator = check_way(by, limit)
     if output is not None:
-        check_record_path(output)
+        check_record_path(output, "rank")
     columns = o.Columns(text_a, text_b, label, target, label_words)
     chosen = o.task_from_options(task, train_file, columns, file_option="--train")
     collection = load_prompts(prompts)

@@ -96,7 +96,7 @@ def _files(folder: Path, depth: int) -> Iterator[Path]:
     except OSError:  # a folder that may not be read holds nothing to report
         return
     for entry in entries:
-        if entry.is_file() and entry.name.endswith(".json") and entry.name not in _NO_RECORDS:
+        if entry.name.endswith(".json") and entry.name not in _NO_RECORDS and os.path.isfile(entry.path):
             yield Path(entry.path)
     for entry in entries:
         hidden = entry.name.startswith(".") or entry.name in _PASSED_OVER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from prompt_hub.overview.tour import tour_sections
 from prompt_hub.overview.training import independent_runs, training_section
 from prompt_hub.overview.warm_start import warm_start_section
 from prompt_hub.overview.words import plural
+from prompt_hub.reading import open_regular
 from prompt_hub.reports.html.blocks import Notice, Page, Section
 from prompt_hub.reports.html.page import page_html
 from prompt_hub.runs.records import now, package_versions
 
 REPORT_NAME = "report.html"
 """In the folder that it reports on, where nothing else is asked for."""
+_MARK, _HEAD_BYTES = b"Prompt Hub report</title>", 4096
+"""What the start of a report holds."""
 
 _COUNTED = {
     "train": ("training run", "training runs"),
@@ -45,8 +49,10 @@ _COUNTED = {
 def write_report(folder: Path, output: Path) -> Page:
     """The page of everything below ``folder``, written to the file ``output``.
 
-    Raises ``UserError`` where there is nothing to report on, or the file cannot be written.
+    Raises ``UserError`` where there is nothing to report on, the file cannot be written, or one that is no
+    report would be replaced.
     """
+    _check_free(output)
     page, html = _report(folder)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +61,18 @@ def write_report(folder: Path, output: Path) -> Page:
     except OSError as error:
         raise UserError(f"Cannot write {output}: {error.strerror or error}. Name another --output.") from None
     return page
+
+
+def _check_free(output: Path) -> None:
+    if not os.path.lexists(output):
+        return
+    try:
+        with open_regular(output) as file:
+            is_report = _MARK in file.read(_HEAD_BYTES)
+    except OSError:
+        is_report = False
+    if not is_report:
+        raise UserError(f"{output} is there already and is no report of Prompt Hub. Name another --output.")
 
 
 def report_page(folder: Path) -> Page:

@@ -25,7 +25,7 @@ from prompt_hub.prompts.metadata import (
     PromptMetadata,
     read_json,
 )
-from prompt_hub.prompts.paper_names import TASKS, parse_paper_name
+from prompt_hub.prompts.paper_names import parse_paper_name, task_of_key
 from prompt_hub.prompts.tensor_files import (
     SINGLE_KEY,
     check_prompt,
@@ -124,7 +124,7 @@ def _from_names(path: Path, file: Path, key: str, format_name: str) -> PromptMet
             parent |= {"relation": "projected", "backbone": known.projected_from}
         backbone = {"name": known.backbone, "family": known.family}
         return PromptMetadata(backbone=backbone, task=known.task, layout="paper", parent=parent, versions={})
-    return PromptMetadata(task=TASKS.get(key), parent=parent, versions={})
+    return PromptMetadata(task=task_of_key(key), parent=parent, versions={})
 
 
 def _read_peft(folder: Path) -> ForeignPrompt:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors import torch as safetensors_torch
 
-from prompt_hub.atomic import write_file, write_folder
+from prompt_hub.atomic import check_own_folder, write_file, write_folder
 from prompt_hub.errors import UserError, unknown_name
 from prompt_hub.progress import track
 from prompt_hub.prompts import foreign
@@ -132,29 +132,46 @@ def export_prompt(prompt: SoftPrompt, format: str, path: str | os.PathLike[str])
     ``[sequence, H]``, so the text's embeddings are to be put behind it:
     ``torch.cat([prompt, embedding_layer(input_ids)])``, with ``enable_prompt_embeds=True``
     (docs.vllm.ai/en/stable/features/prompt_embeds). vLLM serves causal models only.
+
+    Raises ``UserError`` where something else than this very export is in its place.
     """
     if format not in EXPORTERS:
         raise unknown_name("export format", format, EXPORTERS)
     target = Path(path)
+    exported = EXPORTERS[format](prompt, target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        EXPORTERS[format](prompt, target)
+        if isinstance(exported, bytes):
+            _check_free(target, exported)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_file(target, exported)
+        else:
+            check_own_folder(target, set(exported), "a PEFT prompt")
+            for name, data in exported.items():
+                _check_free(target / name, data)
+            write_folder(target, exported)
     except OSError as error:
         raise UserError(f"Cannot write {target}: {error.strerror or error}.") from error
     return target
 
 
-def _export_peft(prompt: SoftPrompt, path: Path) -> None:
-    write_folder(path, {WEIGHTS_NAME: prompt.peft_weights(), PEFT_CONFIG_NAME: prompt.peft_config()})
+def _check_free(path: Path, data: bytes) -> None:
+    if not os.path.lexists(path):
+        return
+    if not path.is_file() or path.stat().st_size != len(data) or path.read_bytes() != data:
+        raise UserError(f"{path} is there already and holds something else. Choose another --output.")
 
 
-def _export_npy(prompt: SoftPrompt, path: Path) -> None:
+def _export_peft(prompt: SoftPrompt, path: Path) -> dict[str, bytes]:
+    return {WEIGHTS_NAME: prompt.peft_weights(), PEFT_CONFIG_NAME: prompt.peft_config()}
+
+
+def _export_npy(prompt: SoftPrompt, path: Path) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, prompt.embeddings.numpy(), allow_pickle=False)
-    write_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-def _export_vllm(prompt: SoftPrompt, path: Path) -> None:
+def _export_vllm(prompt: SoftPrompt, path: Path) -> bytes:
     family = prompt.metadata.family
     if family not in (None, "causal_lm"):
         raise UserError(
@@ -162,14 +179,13 @@ def _export_vllm(prompt: SoftPrompt, path: Path) -> None:
             "Export it as peft or npy."
         )
     if path.suffix == ".safetensors":
-        write_file(path, safetensors_torch.save({VLLM_KEY: prompt.embeddings}, metadata={"format": "pt"}))
-        return
+        return safetensors_torch.save({VLLM_KEY: prompt.embeddings}, metadata={"format": "pt"})
     buffer = io.BytesIO()
     torch.save(prompt.embeddings, buffer)
-    write_file(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
-EXPORTERS: dict[str, Callable[[SoftPrompt, Path], None]] = {
+EXPORTERS: dict[str, Callable[[SoftPrompt, Path], bytes | dict[str, bytes]]] = {
     "peft": _export_peft,
     "npy": _export_npy,
     "vllm": _export_vllm,

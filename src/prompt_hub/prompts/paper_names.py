@@ -71,6 +71,16 @@ class PaperName:
     variant: str | None = None
 
 
+_TASKS_OF_KEYS = {name.lower(): task for name, task in TASKS.items()} | {
+    task: task for task in TASKS.values()
+}
+
+
+def task_of_key(key: str) -> str | None:
+    """The registry's task that a file's key names, in the paper's words or the registry's, in any case."""
+    return _TASKS_OF_KEYS.get(key.lower())
+
+
 def parse_paper_name(name: str) -> PaperName | None:
     """None for a name that the paper's authors did not give."""
     match = _NAME.fullmatch(name)

@@ -137,7 +137,11 @@ def publish(folder: str | os.PathLike[str]) -> tuple[Index, dict[str, str]]:
         elif entry.path == root:
             left_out[name] = "it is no folder of prompts but a prompt: publish the folder above it"
         elif not _NAME.fullmatch(name):
-            left_out[name] = "its folder's name holds more than letters, digits, '.', '_' and '-'"
+            strange = next((one for one in name if not _NAME.fullmatch(f"a{one}a")), name[:1])
+            left_out[name] = (
+                f"names here are of letters, digits, '.', '_' and '-', none with '.' in front, and this one "
+                f"holds {strange!a}. Rename the folder"
+            )
         else:
             items[name] = _item(name, entry.path, entry.metadata)
     if not items:
@@ -145,6 +149,8 @@ def publish(folder: str | os.PathLike[str]) -> tuple[Index, dict[str, str]]:
             f"There is no prompt below {root} that could be published. A collection is a folder of prompt "
             "folders; see them with: prompt-hub prompts ls"
         )
+    if (root / INDEX_NAME).exists():
+        read_index(str(root))  # is it another file of that name?
     prompts = [item.to_dict() for item in items.values()]
     contents = {"kind": _KIND, "version": VERSION, "created": now(), "prompts": prompts}
     try:

@@ -135,17 +135,22 @@ class Record:
             return None
 
 
-def check_record_path(path: Path) -> None:
-    """Before long work: ``UserError`` if no record can be written there or it would replace another file."""
+def check_record_path(path: Path, kind: str) -> None:
+    """Before long work: ``UserError`` if no record can be written there or it would replace another file.
+
+    A record of the same ``kind`` may be replaced.
+    """
     if path.is_dir():
         raise UserError(f"{path} is a folder. Name a file for the record, such as {path / 'eval.json'}.")
     if path.exists():
         try:
-            Record.load(path)
+            found = Record.load(path)
         except UserError:
+            found = None
+        if found is None or found.kind != kind:
             raise UserError(
-                f"{path} exists and is no record; it is not replaced. Name another file."
-            ) from None
+                f"{path} is there already and is no record of {kind}. It is not replaced; name another file."
+            )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent):

@@ -17,6 +17,7 @@ from prompt_hub.runs.records import Record
 from prompt_hub.tasks.metrics import primary_metric
 from prompt_hub.tasks.splits import Split
 from prompt_hub.tasks.task import Task
+from prompt_hub.training.alone import alone
 from prompt_hub.training.arguments import PromptTrainingArguments
 from prompt_hub.training.run import OtherSettings, TrainingResult, split_for_choice, train_prompt
 from prompt_hub.training.together import TrainingRun, train_together
@@ -56,6 +57,7 @@ def train_from(
     return trained, {"train": removed_train, "validation": removed_validation}
 
 
+@alone("compares starts")
 def compare_starts(
     backbone: Backbone,
     task: Task,
