@@ -60,10 +60,13 @@ def _of_pairs(similarity: Similarity, same_length: bool) -> Callable[..., np.nda
     def compute(sources: Sequence[SoftPrompt], targets: Sequence[Target], context: Context) -> np.ndarray:
         values = np.full((len(targets), len(sources)), np.nan)
         pairs = list(product(range(len(targets)), range(len(sources))))
+        p = np.zeros((0, 0))
         for row, column in track(pairs, "compare prompts", len(pairs)):
-            prompt = targets[row].prompt
-            assert prompt is not None
-            p, q = (live_rows(each, context.all_rows) for each in (prompt, sources[column]))
+            if column == 0:
+                prompt = targets[row].prompt
+                assert prompt is not None
+                p = live_rows(prompt, context.all_rows)
+            q = live_rows(sources[column], context.all_rows)
             if p.shape[1] == q.shape[1] and (not same_length or len(p) == len(q)):
                 values[row, column] = similarity(p, q)
         return values

@@ -99,7 +99,10 @@ class SoftPrompt:
     @property
     def live_rows(self) -> Tensor:
         """``[P - dead, H]``: the rows that reach the model (``PromptMetadata.dead_rows`` do not)."""
-        return self.embeddings[[row for row in range(self.prompt_len) if row not in self.metadata.dead_rows]]
+        dead = self.metadata.dead_rows
+        if not dead:
+            return self.embeddings
+        return self.embeddings[[row for row in range(self.prompt_len) if row not in dead]]
 
     @property
     def hash(self) -> str:
